@@ -1,0 +1,361 @@
+-- LiteLLM keys: what their owners want of them, and what LiteLLM has confirmed.
+
+create table public.virtual_keys (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.profiles (id),
+  name text not null default 'Key' constraint virtual_keys_name_check check (length(name) between 1 and 100),
+  litellm_key_id text constraint virtual_keys_litellm_key_id_key unique
+    constraint virtual_keys_litellm_key_id_check check (litellm_key_id ~ '^sk-[A-Za-z0-9_-]{13,97}$'),
+  key_hash text constraint virtual_keys_key_hash_key unique,
+  key_preview text,
+  state text not null default 'active'
+    constraint virtual_keys_state_check check (state in ('placeholder', 'active', 'blocked', 'revoked')),
+  blocked_by text constraint virtual_keys_blocked_by_check check (blocked_by in ('owner', 'administrator')),
+  cap text constraint virtual_keys_cap_check check (cap in ('wallet', 'fixed')),
+  max_budget integer constraint virtual_keys_max_budget_check check (max_budget >= 0),
+  budget_duration text default '30d'
+    constraint virtual_keys_budget_duration_check check (budget_duration ~ '^([1-9][0-9]{0,4}[smhdw]|1mo)$'),
+  rpm_limit integer default 100 constraint virtual_keys_rpm_limit_check check (rpm_limit > 0),
+  tpm_limit integer default 10000 constraint virtual_keys_tpm_limit_check check (tpm_limit > 0),
+  sync_status varchar(20) not null default 'pending'
+    constraint virtual_keys_sync_status_check check (sync_status in ('pending', 'synced', 'failed')),
+  last_synced_at timestamptz,
+  last_error text,
+  next_attempt_at timestamptz,
+  revision bigint not null default 0,
+  confirmed_revision bigint not null default 0,
+  confirmed_at timestamptz,
+  create_sent_at timestamptz,
+  unsettled_until timestamptz,
+  attempts integer not null default 0,
+  refusals integer not null default 0,
+  revoked_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint virtual_keys_placeholder_has_no_key check (state <> 'placeholder' or litellm_key_id is null)
+);
+comment on table public.virtual_keys is 'LiteLLM keys. A cap limits; it holds no money: that is the account''s wallet.';
+comment on column public.virtual_keys.litellm_key_id is 'The key itself, chosen by us before LiteLLM hears of it; null once a revocation is confirmed.';
+comment on column public.virtual_keys.key_hash is 'sha256 of the key, hex: LiteLLM''s own id for it. Never used twice.';
+comment on column public.virtual_keys.state is 'placeholder: made at sign-up, waits for the first create. revoked: blocked in LiteLLM for good.';
+comment on column public.virtual_keys.cap is 'wallet: max_budget follows the wallet. fixed: somebody chose it; no purchase touches it.';
+comment on column public.virtual_keys.max_budget is 'US cents per budget_duration.';
+comment on column public.virtual_keys.sync_status is
+  'pending: what we want is newer than what LiteLLM confirmed. synced: LiteLLM showed it when read. failed: the last attempt failed.';
+comment on column public.virtual_keys.next_attempt_at is 'When a pending or failed key is tried next; null on a failed one: parked, re-sync it by hand.';
+comment on column public.virtual_keys.last_error is 'Our own code and sentence, never the vendor''s text.';
+comment on column public.virtual_keys.revision is 'The account''s revision at which this key last changed.';
+comment on column public.virtual_keys.create_sent_at is 'When a pusher first took the key to create it: from then on it may exist in LiteLLM.';
+comment on column public.virtual_keys.confirmed_at is 'When LiteLLM first showed the key: from then on it is never created again.';
+create index virtual_keys_user_id_idx on public.virtual_keys (user_id, created_at);
+-- At most one placeholder per account, whoever calls ensure_account() at once.
+create unique index virtual_keys_one_placeholder on public.virtual_keys (user_id) where state = 'placeholder';
+-- What a push of the account has to handle.
+create index virtual_keys_outstanding_idx on public.virtual_keys (user_id, revision)
+  where revision > confirmed_revision;
+-- What is shown as behind, and what the sweep for stray rows looks at.
+create index virtual_keys_unsynced_idx on public.virtual_keys (user_id)
+  where sync_status <> 'synced' and state <> 'placeholder';
+
+alter table public.virtual_keys enable row level security;
+revoke all on public.virtual_keys from public, anon, authenticated, service_role;
+grant select on public.virtual_keys to authenticated, service_role;
+create policy "people see their own keys" on public.virtual_keys
+  for select to authenticated using ((select auth.uid()) = user_id);
+
+-- ---------------------------------------------------- what a change entails
+
+create function keyfund.new_key_string() returns text
+language sql volatile set search_path = '' as $$
+  -- Two version-4 UUIDs: 244 random bits from the server's strong source, no extension needed.
+  select 'sk-kf-' || replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+$$;
+
+create function keyfund.stamp_key() returns trigger
+language plpgsql set search_path = '' as $$
+declare
+  v_changed boolean;
+begin
+  if new.cap is null then
+    new.cap := case when new.max_budget is null then 'wallet' else 'fixed' end;
+  end if;
+  if new.cap = 'wallet' and new.state <> 'revoked' then
+    select keyfund.wallet_cents(a) into new.max_budget from keyfund.accounts a where a.user_id = new.user_id;
+  end if;
+  if new.state <> 'placeholder' and new.key_hash is null then
+    new.litellm_key_id := coalesce(new.litellm_key_id, keyfund.new_key_string());
+    new.key_hash := encode(sha256(convert_to(new.litellm_key_id, 'UTF8')), 'hex');
+    new.key_preview := 'sk-...' || right(new.litellm_key_id, 4);
+  end if;
+  if tg_op = 'UPDATE' then
+    if old.state = 'revoked' and new.state <> 'revoked' then
+      raise exception 'a revoked key stays revoked';
+    end if;
+    if old.key_hash is distinct from new.key_hash and old.key_hash is not null then
+      raise exception 'a key string is never replaced';
+    end if;
+    v_changed := (old.state, old.max_budget, old.budget_duration, old.rpm_limit, old.tpm_limit)
+      is distinct from (new.state, new.max_budget, new.budget_duration, new.rpm_limit, new.tpm_limit);
+  else
+    v_changed := new.sync_status <> 'synced';
+  end if;
+  if v_changed and new.state <> 'placeholder' then
+    new.revision := keyfund.touch_account(new.user_id, new.state in ('blocked', 'revoked'));
+    new.sync_status := 'pending';
+    new.next_attempt_at := now();
+    new.last_error := null;
+    new.attempts := 0;
+    new.refusals := 0;
+    new.updated_at := now();
+  end if;
+  return new;
+end;
+$$;
+comment on function keyfund.stamp_key() is
+  'Whoever writes a row: the key string exists before LiteLLM hears of it, and every change of what is wanted makes the account due.';
+create trigger virtual_keys_stamp before insert or update on public.virtual_keys
+  for each row execute function keyfund.stamp_key();
+
+create function keyfund.follow_entry() returns trigger
+language plpgsql set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+begin
+  update public.profiles set credits = new.balance_after, updated_at = now()
+  where id = new.user_id and credits = new.balance_after - new.delta;
+  if not found then
+    raise exception 'ledger entry % does not continue the balance of %', new.id, new.user_id;
+  end if;
+  if new.kind = 'usage' then
+    return null; -- LiteLLM knows its own spend: the wallet is unchanged
+  end if;
+  update keyfund.accounts set wallet_credits = wallet_credits + new.delta
+  where user_id = new.user_id returning * into strict v_account;
+  -- Wallet caps follow (the row's own trigger computes them); every live key waits for the wallet.
+  update public.virtual_keys
+  set sync_status = case when state = 'placeholder' then sync_status else 'pending' end,
+      next_attempt_at = case when state = 'placeholder' then null else now() end
+  where user_id = new.user_id and state <> 'revoked';
+  -- A fresh sign-up is no work for LiteLLM: its user row is made with the first key or purchase.
+  if new.kind <> 'signup_grant' or v_account.revision > 0 then
+    perform keyfund.touch_account(new.user_id);
+  end if;
+  return null;
+end;
+$$;
+comment on function keyfund.follow_entry() is 'What changes in the same transaction as a ledger entry: the balance, the wallet, the caps that follow it.';
+create trigger credit_ledger_is_followed after insert on public.credit_ledger
+  for each row execute function keyfund.follow_entry();
+
+-- --------------------------------------------------- what owners may do
+
+create function keyfund.own_key(p_key_id uuid) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  perform from keyfund.accounts where user_id = (select auth.uid()) for update; -- account before key, everywhere
+  select * into v_key from public.virtual_keys
+  where id = p_key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
+  if v_key.id is null then
+    -- The same answer for a stranger's key and for none at all.
+    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+  end if;
+  if v_key.state = 'revoked' then
+    perform keyfund.refuse(409, 'key_revoked', 'This key is revoked for good. Create a new one.');
+  end if;
+  return v_key;
+end;
+$$;
+
+create function keyfund.check_limits(p_name text, p_max_budget integer, p_rpm_limit integer, p_tpm_limit integer) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if p_name is not null and length(btrim(p_name)) not between 1 and 100 then
+    perform keyfund.refuse(400, 'invalid_name', 'A name has between 1 and 100 characters.');
+  end if;
+  if p_max_budget < 0 then
+    perform keyfund.refuse(400, 'invalid_max_budget', 'max_budget is a number of US cents, 0 or more.');
+  end if;
+  if p_rpm_limit < 1 then
+    perform keyfund.refuse(400, 'invalid_rpm_limit', 'rpm_limit is a number of requests per minute, 1 or more.');
+  end if;
+  if p_tpm_limit < 1 then
+    perform keyfund.refuse(400, 'invalid_tpm_limit', 'tpm_limit is a number of tokens per minute, 1 or more.');
+  end if;
+end;
+$$;
+
+create function keyfund.open_account(p_user_id uuid) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_status text;
+begin
+  if p_user_id is null then
+    perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
+  end if;
+  perform keyfund.ensure_account(p_user_id); -- heals an account whose trigger failed at sign-up
+  select status into v_status from public.profiles where id = p_user_id for update;
+  perform from keyfund.accounts where user_id = p_user_id for update;
+  if v_status is null or v_status = 'deleted' then
+    perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
+  elsif v_status = 'suspended' then
+    perform keyfund.refuse(403, 'account_suspended', 'This account is suspended. Ask the people who run this service.');
+  end if;
+end;
+$$;
+comment on function keyfund.open_account(uuid) is 'Locks the account''s profile, or says why it may do nothing.';
+
+create function public.create_virtual_key(
+  name text default 'Key', max_budget integer default null, rpm_limit integer default null, tpm_limit integer default null
+) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := (select auth.uid());
+  v_name text := coalesce(btrim(create_virtual_key.name), 'Key');
+  v_settings keyfund.settings;
+  v_key public.virtual_keys;
+begin
+  perform keyfund.check_limits(
+    v_name, create_virtual_key.max_budget, create_virtual_key.rpm_limit, create_virtual_key.tpm_limit);
+  perform keyfund.open_account(v_user_id);
+  select * into strict v_settings from keyfund.settings;
+  if (select count(*) from public.virtual_keys where user_id = v_user_id and state in ('active', 'blocked'))
+      >= v_settings.keys_per_account then
+    perform keyfund.refuse(409, 'too_many_keys', format('An account has at most %s keys. Revoke one first.', v_settings.keys_per_account));
+  end if;
+  -- The profile is locked: of two first creates at once, one takes the placeholder and the other adds a row.
+  update public.virtual_keys
+  set state = 'active', name = v_name, created_at = now(),
+      cap = case when create_virtual_key.max_budget is null then 'wallet' else 'fixed' end,
+      max_budget = create_virtual_key.max_budget, budget_duration = v_settings.key_budget_duration,
+      rpm_limit = coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
+      tpm_limit = coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit)
+  where user_id = v_user_id and state = 'placeholder'
+  returning * into v_key;
+  if v_key.id is null then
+    insert into public.virtual_keys (user_id, name, max_budget, budget_duration, rpm_limit, tpm_limit)
+    values (v_user_id, v_name, create_virtual_key.max_budget, v_settings.key_budget_duration,
+      coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
+      coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit))
+    returning * into v_key;
+  end if;
+  return v_key;
+end;
+$$;
+comment on function public.create_virtual_key(text, integer, integer, integer) is
+  'Creates a key for the caller. Without max_budget (US cents) its cap is the wallet. It works once sync_status is synced.';
+
+create function public.update_virtual_key(
+  key_id uuid, name text default null, max_budget integer default null, rpm_limit integer default null,
+  tpm_limit integer default null, cap text default null
+) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_key public.virtual_keys;
+begin
+  perform keyfund.check_limits(
+    update_virtual_key.name, update_virtual_key.max_budget, update_virtual_key.rpm_limit, update_virtual_key.tpm_limit);
+  if update_virtual_key.cap not in ('wallet', 'fixed')
+      or (update_virtual_key.cap = 'wallet' and update_virtual_key.max_budget is not null) then
+    perform keyfund.refuse(400, 'invalid_cap', 'cap is wallet (then without max_budget) or fixed.');
+  end if;
+  v_key := keyfund.own_key(key_id);
+  update public.virtual_keys
+  set name = coalesce(btrim(update_virtual_key.name), name),
+      cap = coalesce(update_virtual_key.cap, case when update_virtual_key.max_budget is null then cap else 'fixed' end),
+      max_budget = coalesce(update_virtual_key.max_budget, max_budget),
+      rpm_limit = coalesce(update_virtual_key.rpm_limit, rpm_limit),
+      tpm_limit = coalesce(update_virtual_key.tpm_limit, tpm_limit)
+  where id = v_key.id
+  returning * into v_key;
+  return v_key;
+end;
+$$;
+comment on function public.update_virtual_key(uuid, text, integer, integer, integer, text) is
+  'Changes what is given of the caller''s key. max_budget (US cents) makes its cap fixed; cap wallet makes it follow the wallet again.';
+
+create function public.block_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_key(key_id);
+begin
+  update public.virtual_keys set state = 'blocked', blocked_by = coalesce(blocked_by, 'owner')
+  where id = v_key.id returning * into v_key;
+  return v_key;
+end;
+$$;
+comment on function public.block_virtual_key(uuid) is 'Stops the caller''s key until it is unblocked.';
+
+create function public.unblock_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_key(key_id);
+begin
+  if v_key.blocked_by = 'administrator' then
+    perform keyfund.refuse(403, 'blocked_by_administrator', 'An administrator blocked this key; only an administrator can unblock it.');
+  end if;
+  update public.virtual_keys set state = 'active', blocked_by = null
+  where id = v_key.id returning * into v_key;
+  return v_key;
+end;
+$$;
+comment on function public.unblock_virtual_key(uuid) is 'Lets the caller''s own blocked key work again.';
+
+create function public.revoke_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_key(key_id);
+begin
+  update public.virtual_keys set state = 'revoked', revoked_at = now()
+  where id = v_key.id returning * into v_key;
+  return v_key;
+end;
+$$;
+comment on function public.revoke_virtual_key(uuid) is 'Stops the caller''s key for good.';
+
+create function public.resync_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  perform from keyfund.accounts where user_id = (select auth.uid()) for update;
+  select * into v_key from public.virtual_keys
+  where id = key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
+  if v_key.id is null then
+    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+  end if;
+  return keyfund.resync_key(v_key);
+end;
+$$;
+comment on function public.resync_virtual_key(uuid) is 'Has the caller''s key compared with LiteLLM again, parked or not.';
+
+create function keyfund.resync_key(p_key public.virtual_keys) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  update public.virtual_keys
+  set revision = keyfund.touch_account(p_key.user_id), sync_status = 'pending', next_attempt_at = now(),
+      last_error = null, refusals = 0
+  where id = p_key.id returning * into v_key;
+  return v_key;
+end;
+$$;
+
+revoke all on function public.create_virtual_key(text, integer, integer, integer) from public, anon, authenticated, service_role;
+revoke all on function public.update_virtual_key(uuid, text, integer, integer, integer, text) from public, anon, authenticated, service_role;
+revoke all on function public.block_virtual_key(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.unblock_virtual_key(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.revoke_virtual_key(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.resync_virtual_key(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.create_virtual_key(text, integer, integer, integer) to authenticated;
+grant execute on function public.update_virtual_key(uuid, text, integer, integer, integer, text) to authenticated;
+grant execute on function public.block_virtual_key(uuid) to authenticated;
+grant execute on function public.unblock_virtual_key(uuid) to authenticated;
+grant execute on function public.revoke_virtual_key(uuid) to authenticated;
+grant execute on function public.resync_virtual_key(uuid) to authenticated;
+
+revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;

@@ -1,0 +1,344 @@
+-- Money in: packages, orders (each checkout attempt is a transaction) and the inbox of Paystack's events.
+
+-- ---------------------------------------------------------------- packages
+
+create table public.credit_packages (
+  id text primary key constraint credit_packages_id_check check (id ~ '^[a-z0-9-]{1,50}$'),
+  name text not null,
+  credits bigint not null constraint credit_packages_credits_check check (credits between 1 and 1000000000),
+  amount bigint not null constraint credit_packages_amount_check check (amount between 1 and 100000000000),
+  currency text not null constraint credit_packages_currency_check check (currency ~ '^[A-Z]{3}$'),
+  active boolean not null default true,
+  created_at timestamptz not null default now()
+);
+comment on table public.credit_packages is 'What can be bought. Changing one leaves orders alone: they froze their price and credits.';
+comment on column public.credit_packages.amount is 'Price in subunits of the currency: kobo, pesewas, cents.';
+
+alter table public.credit_packages enable row level security;
+revoke all on public.credit_packages from public, anon, authenticated, service_role;
+grant select on public.credit_packages to authenticated, service_role;
+create policy "people see what is on sale" on public.credit_packages
+  for select to authenticated using (active);
+
+-- ------------------------------------------------------------- transactions
+
+create table public.transactions (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.profiles (id),
+  order_id uuid not null default gen_random_uuid(),
+  package_id text not null,
+  reference text not null constraint transactions_reference_key unique
+    constraint transactions_reference_check check (reference ~ '^[A-Za-z0-9.=-]{1,100}$'),
+  amount bigint not null check (amount > 0),
+  currency text not null,
+  credits bigint not null check (credits > 0),
+  status text not null default 'pending' constraint transactions_status_check
+    check (status in ('pending', 'success', 'failed', 'abandoned', 'needs_review', 'reversed')),
+  review_reason text,
+  authorization_url text,
+  access_code text,
+  provider_status text,
+  provider_id bigint constraint transactions_provider_id_key unique,
+  paid_amount bigint,
+  paid_at timestamptz,
+  account_revision bigint,
+  created_at timestamptz not null default now(),
+  webhook_at timestamptz,
+  verified_at timestamptz,
+  credited_at timestamptz,
+  pushed_at timestamptz,
+  effective_at timestamptz,
+  verify_attempts integer not null default 0,
+  next_verify_at timestamptz default now() + interval '2 minutes'
+);
+comment on table public.transactions is
+  'One checkout attempt each. Price and credits are frozen here when the order is made; nothing a payload says changes them.';
+comment on column public.transactions.order_id is 'Attempts of one order share it; each paid one is credited as a purchase of its own.';
+comment on column public.transactions.amount is 'Price in subunits of the currency.';
+comment on column public.transactions.status is 'Only success is final: a failed or abandoned one that turns out paid is credited, at any age.';
+comment on column public.transactions.provider_id is 'Paystack''s numeric id: refunds are asked for by it.';
+comment on column public.transactions.account_revision is 'The account''s revision that carries these credits to LiteLLM.';
+create index transactions_user_id_idx on public.transactions (user_id, created_at desc);
+-- What still has to be asked about, in the order in which it is due.
+create index transactions_next_verify_idx on public.transactions (next_verify_at) where next_verify_at is not null;
+-- Credits on their way to LiteLLM.
+create index transactions_on_their_way_idx on public.transactions (user_id)
+  where credited_at is not null and effective_at is null;
+
+alter table public.transactions enable row level security;
+revoke all on public.transactions from public, anon, authenticated, service_role;
+grant select on public.transactions to authenticated, service_role;
+create policy "people see their own transactions" on public.transactions
+  for select to authenticated using ((select auth.uid()) = user_id);
+
+create function keyfund.refuse_other_order() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  raise exception 'an order''s price, credits, owner and reference are frozen';
+end;
+$$;
+create trigger transactions_are_frozen before update on public.transactions
+  for each row when (
+    (old.user_id, old.reference, old.amount, old.currency, old.credits, old.order_id)
+      is distinct from (new.user_id, new.reference, new.amount, new.currency, new.credits, new.order_id))
+  execute function keyfund.refuse_other_order();
+
+-- ------------------------------------------------------------------ checkout
+
+create function public.open_order(p_user_id uuid, p_package_id text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_package public.credit_packages;
+  v_order public.transactions;
+  v_email text;
+begin
+  perform keyfund.open_account(p_user_id);
+  select email into v_email from public.profiles where id = p_user_id;
+  if coalesce(v_email, '') = '' then
+    perform keyfund.refuse(409, 'email_missing', 'Add an e-mail address to your account first: Paystack sends its receipt there.');
+  end if;
+  select * into v_package from public.credit_packages where id = p_package_id and active;
+  if v_package.id is null then
+    perform keyfund.refuse(404, 'package_not_found', 'There is no such package on sale.');
+  end if;
+  insert into public.transactions (user_id, package_id, reference, amount, currency, credits)
+  values (p_user_id, v_package.id, 'kf-' || replace(gen_random_uuid()::text, '-', ''),
+    v_package.amount, v_package.currency, v_package.credits)
+  returning * into v_order;
+  return to_jsonb(v_order) || jsonb_build_object('email', v_email);
+end;
+$$;
+comment on function public.open_order(uuid, text) is 'Freezes a package''s price and credits in a first attempt, with a reference that Paystack accepts.';
+
+create function public.repeat_order(p_reference text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_order public.transactions;
+begin
+  insert into public.transactions (user_id, order_id, package_id, reference, amount, currency, credits)
+  select user_id, order_id, package_id, 'kf-' || replace(gen_random_uuid()::text, '-', ''), amount, currency, credits
+  from public.transactions where reference = p_reference
+  returning * into strict v_order;
+  return to_jsonb(v_order) || (select jsonb_build_object('email', email) from public.profiles where id = v_order.user_id);
+end;
+$$;
+comment on function public.repeat_order(text) is 'Another attempt of the same order under a new reference; the old one stays watched.';
+
+create function public.record_checkout(p_reference text, p_authorization_url text, p_access_code text) returns void
+language sql security definer set search_path = '' as $$
+  update public.transactions set authorization_url = p_authorization_url, access_code = p_access_code
+  where reference = p_reference;
+$$;
+comment on function public.record_checkout(text, text, text) is 'Where the buyer pays.';
+
+create function public.refuse_checkout(p_reference text, p_reason text) returns void
+language sql security definer set search_path = '' as $$
+  update public.transactions set status = 'failed', review_reason = p_reason, next_verify_at = null
+  where reference = p_reference and status = 'pending' and authorization_url is null;
+$$;
+comment on function public.refuse_checkout(text, text) is 'Paystack refused to open this checkout: nothing can be paid for it.';
+
+-- ------------------------------------------------------------------- payment
+
+create function public.get_payment(p_reference text) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select to_jsonb(t) from public.transactions t where t.reference = p_reference;
+$$;
+comment on function public.get_payment(text) is 'The attempt with this reference, or null: not one of ours.';
+
+create function public.credit_payment(
+  p_reference text, p_provider_id bigint, p_paid_amount bigint, p_currency text, p_paid_at timestamptz default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_payment public.transactions;
+  v_entry bigint;
+begin
+  select * into v_payment from public.transactions where reference = p_reference for update;
+  if v_payment.id is null then
+    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+  end if;
+  if v_payment.status = 'success' or v_payment.credited_at is not null then
+    return jsonb_build_object('credited', false, 'user_id', v_payment.user_id);
+  end if;
+  if v_payment.status = 'needs_review' then
+    perform keyfund.refuse(409, 'payment_needs_review', 'An administrator has to decide about this payment.');
+  end if;
+  -- The caller has judged this already; money is not given on one opinion.
+  if p_currency is distinct from v_payment.currency or coalesce(p_paid_amount, 0) < v_payment.amount then
+    perform keyfund.refuse(409, 'payment_does_not_fit', 'What was paid is not what was ordered.');
+  end if;
+  v_entry := keyfund.append_entry(v_payment.user_id, v_payment.credits, 'purchase', 'purchase:' || v_payment.reference);
+  update public.transactions
+  set status = 'success', provider_status = 'success', provider_id = p_provider_id, paid_amount = p_paid_amount,
+      paid_at = p_paid_at, verified_at = coalesce(verified_at, now()), credited_at = now(), next_verify_at = null,
+      review_reason = null,
+      account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
+  where id = v_payment.id;
+  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.user_id, 'credits', v_payment.credits);
+end;
+$$;
+comment on function public.credit_payment(text, bigint, bigint, text, timestamptz) is
+  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called.';
+
+create function keyfund.next_verification(p_payment public.transactions) returns timestamptz
+language sql stable set search_path = '' as $$
+  -- Ever less often, and after 30 days only when a webhook or the sweep brings news.
+  select case when now() - p_payment.created_at < interval '30 days'
+    then now() + greatest(interval '1 minute', least(interval '1 day', (now() - p_payment.created_at) / 2)) end;
+$$;
+
+create function public.observe_payment(p_reference text, p_status text) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.transactions t
+  set provider_status = p_status, verified_at = now(), verify_attempts = verify_attempts + 1,
+      status = case when p_status in ('failed', 'abandoned', 'reversed') then p_status else 'pending' end,
+      next_verify_at = keyfund.next_verification(t)
+  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed');
+end;
+$$;
+comment on function public.observe_payment(text, text) is
+  'Paystack says that it is not paid (yet): an observation, never the end. A success that is on record is left alone.';
+
+create function public.review_payment(p_reference text, p_reason text, p_provider_id bigint, p_paid_amount bigint) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.transactions
+  set status = 'needs_review', review_reason = p_reason, provider_status = 'success', provider_id = p_provider_id,
+      paid_amount = p_paid_amount, verified_at = now(), next_verify_at = null
+  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed');
+end;
+$$;
+comment on function public.review_payment(text, text, bigint, bigint) is 'Money came that does not fit its order: an administrator decides.';
+
+create function public.claim_verifications(p_limit integer) returns setof jsonb
+language sql security definer set search_path = '' as $$
+  with due as (
+    select id from public.transactions
+    where next_verify_at <= now() and status in ('pending', 'failed', 'abandoned', 'reversed')
+    order by next_verify_at limit p_limit for update skip locked
+  )
+  update public.transactions t set next_verify_at = now() + interval '2 minutes'
+  from due where t.id = due.id
+  returning to_jsonb(t);
+$$;
+comment on function public.claim_verifications(integer) is 'Orders that nobody told us the end of; asked again in two minutes if the caller dies.';
+
+-- --------------------------------------------------------------------- inbox
+
+create table keyfund.paystack_events (
+  id bigint generated always as identity primary key,
+  fingerprint text not null constraint paystack_events_fingerprint_key unique,
+  event text not null,
+  reference text,
+  body text not null,
+  deliveries integer not null default 1,
+  received_at timestamptz not null default now(),
+  handled_at timestamptz,
+  outcome text,
+  attempts integer not null default 0,
+  next_attempt_at timestamptz default now(),
+  last_error text,
+  lease_token uuid
+);
+comment on table keyfund.paystack_events is 'Every signed event once: stored before Paystack is answered, handled afterwards, kept.';
+comment on column keyfund.paystack_events.fingerprint is 'sha256 of the event''s meaning (canonical JSON): Paystack sends no event id.';
+comment on column keyfund.paystack_events.next_attempt_at is 'When it is handled (again); while it is being handled, when its lease ends; null: done.';
+alter table keyfund.paystack_events enable row level security;
+create index paystack_events_due_idx on keyfund.paystack_events (next_attempt_at) where handled_at is null;
+create index paystack_events_reference_idx on keyfund.paystack_events (reference);
+
+create function public.receive_event(
+  p_fingerprint text, p_event text, p_reference text, p_body text, p_lease_seconds integer
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_id bigint;
+  v_token uuid := gen_random_uuid();
+begin
+  insert into keyfund.paystack_events (fingerprint, event, reference, body, next_attempt_at, lease_token)
+  values (p_fingerprint, p_event, p_reference, p_body, now() + make_interval(secs => p_lease_seconds), v_token)
+  on conflict on constraint paystack_events_fingerprint_key do nothing
+  returning id into v_id;
+  if v_id is null then
+    -- A repetition: the first is handled, being handled, or due. Never wait for it.
+    update keyfund.paystack_events set deliveries = deliveries + 1
+    where id = (select id from keyfund.paystack_events where fingerprint = p_fingerprint for update skip locked);
+    return jsonb_build_object('new', false);
+  end if;
+  if p_event = 'charge.success' then
+    update public.transactions set webhook_at = now()
+    where id = (select id from public.transactions where reference = p_reference and webhook_at is null for update skip locked);
+  end if;
+  return jsonb_build_object('new', true, 'id', v_id, 'token', v_token);
+end;
+$$;
+comment on function public.receive_event(text, text, text, text, integer) is
+  'Stores a signed event; its first receiver gets the lease to handle it right away.';
+
+create function public.claim_events(p_limit integer, p_lease_seconds integer) returns setof jsonb
+language sql security definer set search_path = '' as $$
+  with due as (
+    select id from keyfund.paystack_events
+    where handled_at is null and next_attempt_at <= now()
+    order by next_attempt_at limit p_limit for update skip locked
+  )
+  update keyfund.paystack_events e
+  set lease_token = gen_random_uuid(), next_attempt_at = now() + make_interval(secs => p_lease_seconds)
+  from due where e.id = due.id
+  returning jsonb_build_object('id', e.id, 'token', e.lease_token, 'event', e.event, 'reference', e.reference, 'body', e.body);
+$$;
+comment on function public.claim_events(integer, integer) is 'Leases events that are due.';
+
+create function public.finish_event(p_id bigint, p_token uuid, p_outcome text) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update keyfund.paystack_events
+  set handled_at = now(), outcome = p_outcome, next_attempt_at = null, lease_token = null, last_error = null
+  where id = p_id and lease_token = p_token and handled_at is null;
+  return found;
+end;
+$$;
+comment on function public.finish_event(bigint, uuid, text) is 'Handled; outcome says with what effect. False: another process has it now.';
+
+create function public.fail_event(p_id bigint, p_token uuid, p_error text) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update keyfund.paystack_events
+  set attempts = attempts + 1, last_error = p_error, next_attempt_at = now() + keyfund.backoff(attempts + 1), lease_token = null
+  where id = p_id and lease_token = p_token and handled_at is null;
+  return found;
+end;
+$$;
+comment on function public.fail_event(bigint, uuid, text) is 'Not handled this time; tried again later, for as long as it takes.';
+
+revoke all on function public.open_order(uuid, text) from public, anon, authenticated, service_role;
+revoke all on function public.repeat_order(text) from public, anon, authenticated, service_role;
+revoke all on function public.record_checkout(text, text, text) from public, anon, authenticated, service_role;
+revoke all on function public.refuse_checkout(text, text) from public, anon, authenticated, service_role;
+revoke all on function public.get_payment(text) from public, anon, authenticated, service_role;
+revoke all on function public.credit_payment(text, bigint, bigint, text, timestamptz) from public, anon, authenticated, service_role;
+revoke all on function public.observe_payment(text, text) from public, anon, authenticated, service_role;
+revoke all on function public.review_payment(text, text, bigint, bigint) from public, anon, authenticated, service_role;
+revoke all on function public.claim_verifications(integer) from public, anon, authenticated, service_role;
+revoke all on function public.receive_event(text, text, text, text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.claim_events(integer, integer) from public, anon, authenticated, service_role;
+revoke all on function public.finish_event(bigint, uuid, text) from public, anon, authenticated, service_role;
+revoke all on function public.fail_event(bigint, uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.open_order(uuid, text) to service_role;
+grant execute on function public.repeat_order(text) to service_role;
+grant execute on function public.record_checkout(text, text, text) to service_role;
+grant execute on function public.refuse_checkout(text, text) to service_role;
+grant execute on function public.get_payment(text) to service_role;
+grant execute on function public.credit_payment(text, bigint, bigint, text, timestamptz) to service_role;
+grant execute on function public.observe_payment(text, text) to service_role;
+grant execute on function public.review_payment(text, text, bigint, bigint) to service_role;
+grant execute on function public.claim_verifications(integer) to service_role;
+grant execute on function public.receive_event(text, text, text, text, integer) to service_role;
+grant execute on function public.claim_events(integer, integer) to service_role;
+grant execute on function public.finish_event(bigint, uuid, text) to service_role;
+grant execute on function public.fail_event(bigint, uuid, text) to service_role;
+
+revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
+revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;

@@ -1,0 +1,480 @@
+-- Pushing accounts to LiteLLM: claim, finish, fail, release; and the breaker that all pushers share.
+
+-- ------------------------------------------------------------------ gateways
+
+create table keyfund.gateways (
+  name text primary key,
+  failures integer not null default 0,
+  opened_at timestamptz,
+  probe_at timestamptz,
+  last_ok_at timestamptz,
+  last_error text
+);
+comment on table keyfund.gateways is 'Whether a gateway answers, as all processes see it together: the circuit breaker''s state.';
+comment on column keyfund.gateways.opened_at is 'Since when nothing is pushed because the gateway does not answer; null: the breaker is closed.';
+comment on column keyfund.gateways.probe_at is 'When one process may ask whether the gateway is back.';
+alter table keyfund.gateways enable row level security;
+insert into keyfund.gateways (name) values ('litellm');
+
+create function keyfund.backoff(p_attempts integer) returns interval
+language sql volatile set search_path = '' as $$
+  -- Full jitter, capped at a minute: AWS Architecture Blog, "Exponential Backoff And Jitter".
+  select make_interval(secs => greatest(0.5, random() * least(60, power(2, least(p_attempts, 10)))));
+$$;
+
+create function keyfund.breaker_failed(p_name text, p_error text) returns void
+language sql set search_path = '' as $$
+  update keyfund.gateways
+  set failures = failures + 1, last_error = p_error,
+      opened_at = case when failures >= 2 then coalesce(opened_at, now()) else opened_at end,
+      probe_at = now() + make_interval(secs => 2 + random() * 3)
+  where name = p_name;
+$$;
+comment on function keyfund.breaker_failed(text, text) is 'Three failures in a row, whoever had them, open the breaker.';
+
+create function keyfund.breaker_succeeded(p_name text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_was_open boolean;
+begin
+  select opened_at is not null into v_was_open from keyfund.gateways
+  where name = p_name and (failures > 0 or last_ok_at is null or last_ok_at < now() - interval '10 seconds');
+  if v_was_open is null then
+    return; -- nothing new to write: a success is the usual case
+  end if;
+  update keyfund.gateways set failures = 0, opened_at = null, probe_at = null, last_ok_at = now(), last_error = null
+  where name = p_name;
+  if v_was_open then
+    -- All that failed while it was away goes at once; claims keep the crowd in line.
+    update keyfund.accounts set next_attempt_at = now(), attempts = 0
+    where revision > confirmed_revision and next_attempt_at > now() and (lease_expires_at is null or lease_expires_at < now());
+  end if;
+end;
+$$;
+
+create function public.claim_probe(p_name text, p_lease_seconds integer default 15) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update keyfund.gateways set probe_at = now() + make_interval(secs => p_lease_seconds)
+  where name = p_name and opened_at is not null and probe_at <= now();
+  return found;
+end;
+$$;
+comment on function public.claim_probe(text, integer) is 'True for the one process that may ask an absent gateway whether it is back.';
+
+create function public.report_gateway(p_name text, p_ok boolean, p_error text default null) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if p_ok then
+    perform keyfund.breaker_succeeded(p_name);
+  else
+    perform keyfund.breaker_failed(p_name, p_error);
+  end if;
+end;
+$$;
+comment on function public.report_gateway(text, boolean, text) is 'What a probe found.';
+
+-- --------------------------------------------------------------------- claim
+
+create function keyfund.lease_account(p_account keyfund.accounts, p_lease_seconds integer, p_key_limit integer) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+  v_keys jsonb;
+begin
+  update keyfund.accounts
+  set lease_token = gen_random_uuid(),
+      lease_expires_at = now() + make_interval(secs => p_lease_seconds),
+      -- A holder that dies is simply followed by the next one.
+      next_attempt_at = now() + make_interval(secs => p_lease_seconds),
+      -- The holder before us never came back: what it sent may still land.
+      unsettled_until = case when lease_token is null then unsettled_until else now() + interval '30 seconds' end
+  where user_id = p_account.user_id
+  returning * into v_account;
+  with outstanding as (
+    select k.* from public.virtual_keys k
+    where k.user_id = v_account.user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+      and (k.next_attempt_at is null or k.next_attempt_at <= now() or k.state in ('blocked', 'revoked'))
+      and (k.refusals < (select parking_refusals from keyfund.settings) or k.next_attempt_at is not null)
+    order by k.state in ('blocked', 'revoked') desc, k.revision
+    limit p_key_limit
+  ), sent as (
+    update public.virtual_keys k set create_sent_at = coalesce(k.create_sent_at, now())
+    from outstanding o where k.id = o.id and o.state <> 'revoked' and o.confirmed_at is null
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'id', o.id, 'key', o.litellm_key_id, 'key_hash', o.key_hash, 'name', o.name, 'state', o.state,
+    'budget_cents', o.max_budget, 'budget_duration', o.budget_duration,
+    'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'revision', o.revision,
+    'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null)), '[]'::jsonb)
+  into v_keys from outstanding o;
+  return jsonb_build_object(
+    'user_id', v_account.user_id, 'token', v_account.lease_token, 'revision', v_account.revision,
+    'budget_micros', keyfund.budget_micros(v_account), 'seen_micros', v_account.seen_micros,
+    'confirmed', v_account.confirmed_at is not null, 'keys', v_keys,
+    'installation_id', (select installation_id from keyfund.settings),
+    'live_keys', case when v_account.confirmed_at is null then '[]'::jsonb else (
+      select coalesce(jsonb_agg(l.litellm_key_id), '[]'::jsonb) from (
+        select litellm_key_id from public.virtual_keys
+        where user_id = v_account.user_id and state = 'active' and confirmed_at is not null
+          and litellm_key_id is not null
+        order by confirmed_at desc limit 3) l) end,
+    'waits_for_effect', exists (
+      select from public.transactions t
+      where t.user_id = v_account.user_id and t.credited_at is not null and t.effective_at is null));
+end;
+$$;
+
+create function public.claim_pushes(p_limit integer, p_lease_seconds integer, p_key_limit integer default 50) returns setof jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+begin
+  if exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null) then
+    return;
+  end if;
+  for v_account in
+    select * from keyfund.accounts
+    where next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
+    order by urgent desc, next_attempt_at limit p_limit
+    for update skip locked
+  loop
+    return next keyfund.lease_account(v_account, p_lease_seconds, p_key_limit);
+  end loop;
+end;
+$$;
+comment on function public.claim_pushes(integer, integer, integer) is
+  'Leases the accounts that are due, blocks and revocations first. None while the breaker is open.';
+
+create function public.claim_push(p_user_id uuid, p_lease_seconds integer, p_key_limit integer default 50) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+begin
+  select * into v_account from keyfund.accounts
+  where user_id = p_user_id and next_attempt_at is not null and (lease_expires_at is null or lease_expires_at <= now())
+    and not exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null)
+  for update skip locked;
+  if v_account.user_id is null then
+    return null;
+  end if;
+  return keyfund.lease_account(v_account, p_lease_seconds, p_key_limit);
+end;
+$$;
+comment on function public.claim_push(uuid, integer, integer) is
+  'Leases one account that has something outstanding; null when another process has it or LiteLLM is away.';
+
+-- ---------------------------------------------------- finish, fail, release
+
+create function keyfund.hold_lease(p_user_id uuid, p_token uuid) returns keyfund.accounts
+language plpgsql set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+begin
+  select * into v_account from keyfund.accounts where user_id = p_user_id for update;
+  if v_account.lease_token is distinct from p_token or p_token is null then
+    -- What this late process sent may have landed after the new holder's: have it all read again.
+    update keyfund.accounts
+    set unsettled_until = now() + interval '30 seconds', revision = revision + 1,
+        next_attempt_at = least(next_attempt_at, now() + interval '30 seconds')
+    where user_id = p_user_id;
+    update public.virtual_keys
+    set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now() + interval '30 seconds'
+    where user_id = p_user_id and state <> 'placeholder' and confirmed_revision >= revision;
+    return null;
+  end if;
+  return v_account;
+end;
+$$;
+comment on function keyfund.hold_lease(uuid, uuid) is 'The leased account, or null (and a second look at everything) for a process whose lease another now has.';
+
+create function keyfund.book_usage(p_account keyfund.accounts, p_spend_micros bigint) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_credit_micros bigint;
+  v_booked bigint := p_account.booked_micros + p_spend_micros - p_account.seen_micros;
+  v_credits bigint;
+begin
+  if p_spend_micros <= p_account.seen_micros then
+    return;
+  end if;
+  select credit_value_cents * 10000 into strict v_credit_micros from keyfund.settings;
+  v_credits := v_booked / v_credit_micros - p_account.booked_micros / v_credit_micros;
+  update keyfund.accounts set booked_micros = v_booked, seen_micros = p_spend_micros, lower_micros = null
+  where user_id = p_account.user_id;
+  if v_credits > 0 then
+    perform keyfund.append_entry(p_account.user_id, -v_credits, 'usage', 'usage:' || p_account.user_id || ':' || v_booked);
+  end if;
+end;
+$$;
+comment on function keyfund.book_usage(keyfund.accounts, bigint) is
+  'Books what LiteLLM shows as spent: the difference of the two floors in whole credits, so no call is free and none counts twice.';
+
+create function public.observe_spend(p_user_id uuid, p_token uuid, p_spend_micros bigint, p_user_is_missing boolean) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+  v_verdict text := 'as_expected';
+begin
+  perform from public.profiles where id = p_user_id for update;
+  v_account := keyfund.hold_lease(p_user_id, p_token);
+  if v_account.user_id is null then
+    return jsonb_build_object('verdict', 'lease_lost');
+  end if;
+  if p_spend_micros >= v_account.seen_micros then
+    perform keyfund.book_usage(v_account, p_spend_micros);
+  elsif p_user_is_missing or v_account.lower_micros is not null then
+    v_verdict := 'new_epoch';
+    update keyfund.accounts set epoch = epoch + 1, seen_micros = p_spend_micros, lower_micros = null where user_id = p_user_id;
+  else
+    v_verdict := 'read_again';
+    update keyfund.accounts set lower_micros = p_spend_micros where user_id = p_user_id;
+  end if;
+  select * into v_account from keyfund.accounts where user_id = p_user_id;
+  return jsonb_build_object('verdict', v_verdict, 'budget_micros', keyfund.budget_micros(v_account));
+end;
+$$;
+comment on function public.observe_spend(uuid, uuid, bigint, boolean) is
+  'Books a user''s spend, or, when it went backwards twice in a row, starts a new epoch in which spent money stays spent. Returns the budget to push.';
+
+create function keyfund.finish_key(p_user_id uuid, p_result jsonb, p_unsettled_until timestamptz) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+  v_outcome text := p_result ->> 'outcome';
+  v_until timestamptz;
+begin
+  select * into v_key from public.virtual_keys where id = (p_result ->> 'id')::uuid and user_id = p_user_id for update;
+  if v_key.id is null then
+    return;
+  end if;
+  if v_outcome = 'unknown' then
+    v_key.unsettled_until := now() + interval '30 seconds';
+  end if;
+  v_until := greatest(p_unsettled_until, v_key.unsettled_until);
+  if (p_result ->> 'revision')::bigint <> v_key.revision then
+    -- It changed while it was pushed: pushed again, but never created again.
+    update public.virtual_keys set unsettled_until = v_key.unsettled_until,
+      confirmed_at = case when v_outcome = 'synced' then coalesce(confirmed_at, now()) else confirmed_at end
+    where id = v_key.id;
+  elsif v_outcome = 'synced' and (v_until is null or v_until <= now()) then
+    update public.virtual_keys
+    set confirmed_revision = v_key.revision, confirmed_at = coalesce(confirmed_at, now()), unsettled_until = null,
+        sync_status = 'synced', last_synced_at = now(), last_error = null, next_attempt_at = null, refusals = 0, attempts = 0,
+        litellm_key_id = case when state = 'revoked' then null else litellm_key_id end
+    where id = v_key.id;
+  elsif v_outcome in ('synced', 'unknown') then
+    update public.virtual_keys
+    set confirmed_at = case when v_outcome = 'synced' then coalesce(confirmed_at, now()) else confirmed_at end,
+        unsettled_until = v_key.unsettled_until, sync_status = 'pending', next_attempt_at = v_until,
+        last_error = 'unsettled: LiteLLM did not answer a request in time; it is read again before this counts as synced.'
+    where id = v_key.id;
+  elsif v_outcome = 'refused' then
+    update public.virtual_keys
+    set sync_status = 'failed', refusals = refusals + 1, last_error = p_result ->> 'error',
+        next_attempt_at = case when refusals + 1 >= (select parking_refusals from keyfund.settings) then null
+          else now() + keyfund.backoff(refusals + 1) end
+    where id = v_key.id;
+  else -- transient
+    update public.virtual_keys
+    set sync_status = 'failed', last_error = p_result ->> 'error', attempts = attempts + 1,
+        next_attempt_at = now() + keyfund.backoff(attempts + 1)
+    where id = v_key.id;
+  end if;
+end;
+$$;
+
+create function public.finish_push(
+  p_user_id uuid, p_token uuid, p_revision bigint, p_spend_micros bigint, p_keys jsonb,
+  p_effective text default 'unknown', p_cache_seconds integer default 0
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+  v_result jsonb;
+  v_settled boolean;
+  v_next timestamptz;
+  v_pushed_at timestamptz;
+  v_effect_at timestamptz;
+begin
+  perform from public.profiles where id = p_user_id for update; -- before the account, as everywhere
+  v_account := keyfund.hold_lease(p_user_id, p_token);
+  if v_account.user_id is null then
+    return false;
+  end if;
+  perform keyfund.book_usage(v_account, p_spend_micros);
+  perform keyfund.breaker_succeeded('litellm');
+  v_settled := v_account.unsettled_until is null or v_account.unsettled_until <= now();
+  for v_result in select * from jsonb_array_elements(p_keys) loop
+    perform keyfund.finish_key(p_user_id, v_result, v_account.unsettled_until);
+  end loop;
+
+  if v_settled then
+    if v_account.revision = p_revision then
+      -- Keys that only waited for the wallet.
+      update public.virtual_keys
+      set sync_status = 'synced', last_synced_at = now(), last_error = null, next_attempt_at = null
+      where user_id = p_user_id and state <> 'placeholder' and sync_status <> 'synced' and confirmed_revision >= revision;
+    end if;
+    update public.transactions set pushed_at = now()
+    where user_id = p_user_id and credited_at is not null and pushed_at is null and account_revision <= p_revision;
+    update public.transactions set effective_at = now()
+    where user_id = p_user_id and pushed_at is not null and effective_at is null and p_effective = 'yes'
+      and pushed_at + make_interval(secs => p_cache_seconds) <= now();
+    select min(pushed_at), min(pushed_at) + make_interval(secs => p_cache_seconds) into v_pushed_at, v_effect_at from public.transactions
+    where user_id = p_user_id and pushed_at is not null and effective_at is null and p_effective <> 'exhausted';
+  end if;
+
+  select min(coalesce(k.next_attempt_at, now())) into v_next from public.virtual_keys k
+  where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+    and not (k.sync_status = 'failed' and k.next_attempt_at is null); -- parked
+  if not v_settled then
+    v_next := least(v_next, v_account.unsettled_until);
+  elsif v_effect_at is not null then
+    -- Looked at again soon after the push, then ever less often.
+    v_next := least(v_next, greatest(v_effect_at, now() + greatest(interval '2 seconds', least(interval '5 minutes', (now() - v_pushed_at) / 4))));
+  end if;
+  update keyfund.accounts
+  set lease_token = null, lease_expires_at = null,
+      confirmed_at = coalesce(confirmed_at, now()),
+      confirmed_revision = case when v_settled and not exists (
+          select from public.virtual_keys k
+          where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder' and k.revision <= p_revision)
+        then greatest(confirmed_revision, p_revision) else confirmed_revision end,
+      unsettled_until = case when v_settled then null else unsettled_until end,
+      attempts = 0, refusals = 0, last_error = null,
+      urgent = exists (
+        select from public.virtual_keys k
+        where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state in ('blocked', 'revoked')),
+      next_attempt_at = case when revision > p_revision then now() else v_next end
+  where user_id = p_user_id;
+  return true;
+end;
+$$;
+comment on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) is
+  'LiteLLM showed the wallet as wanted; p_keys tells how each key went. p_effective: yes, no, unknown or exhausted (nothing left to spend). False: the lease was lost.';
+
+create function public.fail_push(
+  p_user_id uuid, p_token uuid, p_kind text, p_error text, p_retry_after_seconds integer default null, p_keys jsonb default '[]'
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+  v_result jsonb;
+  v_next timestamptz;
+begin
+  v_account := keyfund.hold_lease(p_user_id, p_token);
+  if v_account.user_id is null then
+    return false;
+  end if;
+  if p_kind not in ('transient', 'unknown', 'refused') then
+    raise exception 'unknown kind of failure: %', p_kind;
+  end if;
+  for v_result in select * from jsonb_array_elements(p_keys) loop
+    perform keyfund.finish_key(p_user_id, v_result, v_account.unsettled_until);
+  end loop;
+  if p_kind = 'refused' then
+    v_next := case when v_account.refusals + 1 < (select parking_refusals from keyfund.settings)
+      then now() + keyfund.backoff(v_account.refusals + 1) end;
+  else
+    perform keyfund.breaker_failed('litellm', p_error);
+    v_next := now() + coalesce(make_interval(secs => p_retry_after_seconds), keyfund.backoff(v_account.attempts + 1));
+  end if;
+  update keyfund.accounts
+  set lease_token = null, lease_expires_at = null, last_error = p_error,
+      attempts = attempts + 1, refusals = refusals + (p_kind = 'refused')::integer,
+      unsettled_until = case when p_kind = 'unknown' then now() + interval '30 seconds' else unsettled_until end,
+      next_attempt_at = v_next
+  where user_id = p_user_id;
+  update public.virtual_keys set sync_status = 'failed', last_error = p_error, next_attempt_at = v_next
+  where user_id = p_user_id and state <> 'placeholder' and sync_status <> 'synced'
+    and (next_attempt_at is not null or sync_status <> 'failed');
+  return true;
+end;
+$$;
+comment on function public.fail_push(uuid, uuid, text, text, integer, jsonb) is
+  'The wallet could not be confirmed. transient and unknown never park; refused does, after settings.parking_refusals in a row.';
+
+create function public.release_push(p_user_id uuid, p_token uuid) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update keyfund.accounts set lease_token = null, lease_expires_at = null, next_attempt_at = now()
+  where user_id = p_user_id and lease_token = p_token;
+  return found;
+end;
+$$;
+comment on function public.release_push(uuid, uuid) is 'Gives an untouched account back.';
+
+-- -------------------------------------------------------------------- status
+
+create table keyfund.workers (
+  name text primary key,
+  last_seen timestamptz not null default now()
+);
+comment on table keyfund.workers is 'When each worker was last heard of.';
+alter table keyfund.workers enable row level security;
+
+create function public.beat_worker(p_name text) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into keyfund.workers (name) values (p_name) on conflict (name) do update set last_seen = now();
+  delete from keyfund.workers where last_seen < now() - interval '1 day';
+end;
+$$;
+
+create function public.check_installation(p_credit_value_cents integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_settings keyfund.settings;
+begin
+  select * into strict v_settings from keyfund.settings;
+  if v_settings.credit_value_cents <> p_credit_value_cents then
+    perform keyfund.refuse(409, 'credit_value_differs', format(
+      'CREDIT_VALUE_CENTS is %s here, but the database was set up with %s.', p_credit_value_cents, v_settings.credit_value_cents));
+  end if;
+  return jsonb_build_object('installation_id', v_settings.installation_id, 'credit_value_cents', v_settings.credit_value_cents);
+end;
+$$;
+comment on function public.check_installation(integer) is 'What a process asks at its start; refuses one that would count credits differently.';
+
+create function public.read_status() returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'breaker', (select case when opened_at is null then 'closed' when probe_at > now() then 'open' else 'half-open' end
+      from keyfund.gateways where name = 'litellm'),
+    'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
+    'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
+    'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
+    'events', (select count(*) from keyfund.paystack_events where handled_at is null),
+    'oldest_seconds', (select coalesce(extract(epoch from now() - min(since))::integer, 0) from (
+        select min(changed_at) as since from keyfund.accounts where revision > confirmed_revision
+        union all select min(received_at) from keyfund.paystack_events where handled_at is null) s),
+    'worker_last_seen', (select max(last_seen) from keyfund.workers));
+$$;
+comment on function public.read_status() is 'LiteLLM''s breaker, the backlog and the workers'' last sign of life, for /api/status.';
+
+revoke all on function public.claim_probe(text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.report_gateway(text, boolean, text) from public, anon, authenticated, service_role;
+revoke all on function public.claim_pushes(integer, integer, integer) from public, anon, authenticated, service_role;
+revoke all on function public.claim_push(uuid, integer, integer) from public, anon, authenticated, service_role;
+revoke all on function public.observe_spend(uuid, uuid, bigint, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.fail_push(uuid, uuid, text, text, integer, jsonb) from public, anon, authenticated, service_role;
+revoke all on function public.release_push(uuid, uuid) from public, anon, authenticated, service_role;
+revoke all on function public.beat_worker(text) from public, anon, authenticated, service_role;
+revoke all on function public.check_installation(integer) from public, anon, authenticated, service_role;
+revoke all on function public.read_status() from public, anon, authenticated, service_role;
+grant execute on function public.claim_probe(text, integer) to service_role;
+grant execute on function public.report_gateway(text, boolean, text) to service_role;
+grant execute on function public.claim_pushes(integer, integer, integer) to service_role;
+grant execute on function public.claim_push(uuid, integer, integer) to service_role;
+grant execute on function public.observe_spend(uuid, uuid, bigint, boolean) to service_role;
+grant execute on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) to service_role;
+grant execute on function public.fail_push(uuid, uuid, text, text, integer, jsonb) to service_role;
+grant execute on function public.release_push(uuid, uuid) to service_role;
+grant execute on function public.beat_worker(text) to service_role;
+grant execute on function public.check_installation(integer) to service_role;
+grant execute on function public.read_status() to service_role;
+
+revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
+revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;
