@@ -306,7 +306,7 @@ create function public.fail_event(p_id bigint, p_token uuid, p_error text) retur
 language plpgsql security definer set search_path = '' as $$
 begin
   update keyfund.paystack_events
-  set attempts = attempts + 1, last_error = p_error, next_attempt_at = now() + keyfund.backoff(attempts + 1), lease_token = null
+  set attempts = attempts + 1, last_error = p_error, next_attempt_at = now() + keyfund.backoff(attempts + 1, 300), lease_token = null
   where id = p_id and lease_token = p_token and handled_at is null;
   return found;
 end;

@@ -16,10 +16,10 @@ comment on column keyfund.gateways.probe_at is 'When one process may ask whether
 alter table keyfund.gateways enable row level security;
 insert into keyfund.gateways (name) values ('litellm');
 
-create function keyfund.backoff(p_attempts integer) returns interval
+create function keyfund.backoff(p_attempts integer, p_cap_seconds integer default 60) returns interval
 language sql volatile set search_path = '' as $$
-  -- Full jitter, capped at a minute: AWS Architecture Blog, "Exponential Backoff And Jitter".
-  select make_interval(secs => greatest(0.5, random() * least(60, power(2, least(p_attempts, 10)))));
+  -- Full jitter, capped: AWS Architecture Blog, "Exponential Backoff And Jitter".
+  select make_interval(secs => greatest(0.5, random() * least(p_cap_seconds, power(2, least(p_attempts, 10)))));
 $$;
 
 create function keyfund.breaker_failed(p_name text, p_error text) returns void
@@ -56,11 +56,13 @@ create function public.claim_probe(p_name text, p_lease_seconds integer default 
 language plpgsql security definer set search_path = '' as $$
 begin
   update keyfund.gateways set probe_at = now() + make_interval(secs => p_lease_seconds)
-  where name = p_name and opened_at is not null and probe_at <= now();
+  where name = p_name and coalesce(probe_at, '-infinity') <= now()
+    -- Away: is it back? Silent for a while: is it still there?
+    and (opened_at is not null or coalesce(last_ok_at, '-infinity') < now() - interval '15 seconds');
   return found;
 end;
 $$;
-comment on function public.claim_probe(text, integer) is 'True for the one process that may ask an absent gateway whether it is back.';
+comment on function public.claim_probe(text, integer) is 'True for the one process that may ask a silent or absent gateway whether it answers.';
 
 create function public.report_gateway(p_name text, p_ok boolean, p_error text default null) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -236,6 +238,21 @@ end;
 $$;
 comment on function public.observe_spend(uuid, uuid, bigint, boolean) is
   'Books a user''s spend, or, when it went backwards twice in a row, starts a new epoch in which spent money stays spent. Returns the budget to push.';
+
+create function public.recheck_keys(p_user_id uuid, p_token uuid) returns setof text
+language plpgsql security definer set search_path = '' as $$
+begin
+  if (keyfund.hold_lease(p_user_id, p_token)).user_id is null then
+    return;
+  end if;
+  return query
+    update public.virtual_keys
+    set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now()
+    where user_id = p_user_id and state = 'active' and confirmed_at is not null
+    returning key_hash;
+end;
+$$;
+comment on function public.recheck_keys(uuid, uuid) is 'Makes every live key of a leased account outstanding again, and returns their hashes.';
 
 create function keyfund.finish_key(p_user_id uuid, p_result jsonb, p_unsettled_until timestamptz) returns void
 language plpgsql set search_path = '' as $$
@@ -442,6 +459,7 @@ language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'breaker', (select case when opened_at is null then 'closed' when probe_at > now() then 'open' else 'half-open' end
       from keyfund.gateways where name = 'litellm'),
+    'litellm_answers', (select failures = 0 and last_ok_at is not null from keyfund.gateways where name = 'litellm'),
     'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
     'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
     'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
@@ -458,6 +476,8 @@ revoke all on function public.report_gateway(text, boolean, text) from public, a
 revoke all on function public.claim_pushes(integer, integer, integer) from public, anon, authenticated, service_role;
 revoke all on function public.claim_push(uuid, integer, integer) from public, anon, authenticated, service_role;
 revoke all on function public.observe_spend(uuid, uuid, bigint, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.recheck_keys(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.recheck_keys(uuid, uuid) to service_role;
 revoke all on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.fail_push(uuid, uuid, text, text, integer, jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.release_push(uuid, uuid) from public, anon, authenticated, service_role;

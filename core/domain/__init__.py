@@ -1,0 +1,1 @@
+"""Frozen values and pure decisions: no HTTP, no database, the standard library only."""

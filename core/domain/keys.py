@@ -1,0 +1,87 @@
+"""What we want LiteLLM to hold for a key, what it shows, and how the two differ."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class KeyState(StrEnum):
+    ACTIVE = "active"
+    BLOCKED = "blocked"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedKey:
+    """A key as its owner wants it. ``key`` is None once a revocation was confirmed."""
+
+    id: str
+    user_id: str
+    installation_id: str
+    key: str | None
+    key_hash: str
+    name: str
+    state: KeyState
+    budget_cents: int | None
+    budget_duration: str | None
+    rpm_limit: int | None
+    tpm_limit: int | None
+    revision: int
+    confirmed: bool
+    maybe_created: bool
+
+    @property
+    def blocked(self) -> bool:
+        """Revoked is blocked in LiteLLM: deleting would let a late create bring the key back to life."""
+        return self.state is not KeyState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedKey:
+    """A key as LiteLLM shows it when read."""
+
+    user_id: str | None
+    team_id: str | None
+    blocked: bool
+    budget_cents: int | None
+    budget_duration: str | None
+    rpm_limit: int | None
+    tpm_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedUser:
+    """A LiteLLM user as it is shown when read; money in micro-dollars."""
+
+    budget_micros: int | None
+    budget_duration: str | None
+    spend_micros: int
+    role: str | None
+
+
+def differences(wanted: WantedKey, observed: ObservedKey) -> tuple[str, ...]:
+    """Name what LiteLLM holds otherwise than wanted; empty means synced.
+
+    A blocked or revoked key only has to be blocked: its limits matter again when it is unblocked.
+    """
+    if wanted.blocked:
+        return () if observed.blocked else ("blocked",)
+    pairs = {
+        "user_id": (wanted.user_id, observed.user_id),
+        "team_id": (None, observed.team_id),
+        "blocked": (False, observed.blocked),
+        "max_budget": (wanted.budget_cents, observed.budget_cents),
+        "budget_duration": (wanted.budget_duration, observed.budget_duration),
+        "rpm_limit": (wanted.rpm_limit, observed.rpm_limit),
+        "tpm_limit": (wanted.tpm_limit, observed.tpm_limit),
+    }
+    return tuple(name for name, (want, have) in pairs.items() if want != have)
+
+
+def holds_wallet(observed: ObservedUser | None, budget_micros: int) -> bool:
+    """Whether LiteLLM's user row is the wallet: the amount, for life, and a role that is subject to it."""
+    return (
+        observed is not None
+        and observed.budget_micros == budget_micros
+        and observed.budget_duration is None
+        and observed.role not in ("proxy_admin", "proxy_admin_viewer")
+    )

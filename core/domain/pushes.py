@@ -1,0 +1,65 @@
+"""A leased account on its way to LiteLLM, and how it went."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.domain.keys import WantedKey
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What the database wants pushed, and the token that proves that it is ours to push."""
+
+    user_id: str
+    token: str
+    revision: int
+    budget_micros: int
+    seen_micros: int
+    confirmed: bool
+    keys: tuple[WantedKey, ...]
+    live_keys: tuple[str, ...]
+    waits_for_effect: bool
+
+
+class Outcome(StrEnum):
+    SYNCED = "synced"
+    REFUSED = "refused"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyResult:
+    """How the push of one key went; ``revision`` is the one that was pushed."""
+
+    id: str
+    revision: int
+    outcome: Outcome
+    error: str | None = None
+
+
+class Verdict(StrEnum):
+    """What the database makes of a user's spend."""
+
+    AS_EXPECTED = "as_expected"
+    READ_AGAIN = "read_again"
+    NEW_EPOCH = "new_epoch"
+    LEASE_LOST = "lease_lost"
+
+
+class Effect(StrEnum):
+    """Whether a key of the account can spend the wallet now."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    EXHAUSTED = "exhausted"
+
+
+class Probe(StrEnum):
+    """What LiteLLM says to a key when asked for free."""
+
+    USABLE = "usable"
+    WALLET_EXCEEDED = "wallet_exceeded"
+    CAP_EXCEEDED = "cap_exceeded"
+    KEY_REFUSED = "key_refused"

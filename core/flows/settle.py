@@ -1,0 +1,113 @@
+"""Settling payments: what an event, the callback page or a sweep points at is verified and credited once."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.domain.payments import Credit, Observe, Order, Review, judge
+from core.errors import KeyfundError, TransientError
+from core.flows.push import Pusher
+from core.logs import get_logger
+from core.payments.paystack import Paystack
+from core.settings import PaystackMode
+from core.store import ServiceStore
+from core.store.service import ClaimedEvent
+
+log = get_logger()
+CHARGE_SUCCESS = "charge.success"
+
+
+class Settled(StrEnum):
+    """What became of a payment when it was looked at."""
+
+    CREDITED = "credited"
+    ALREADY_CREDITED = "already_credited"
+    NOT_PAID = "not_paid"
+    REVERSED = "reversed"
+    NEEDS_REVIEW = "needs_review"
+    NOT_OURS = "not_ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Settles payments; one per process. ``pusher`` is None where LiteLLM is not configured."""
+
+    store: ServiceStore
+    paystack: Paystack
+    mode: PaystackMode
+    pusher: Pusher | None
+
+    async def handle_event(self, event: ClaimedEvent) -> bool:
+        """Handle a stored event to its end, or record why not and leave it for the next try.
+
+        Raises:
+            KeyfundError: the database could not record the end; its lease runs out and it is done again.
+        """
+        try:
+            outcome = await self._effect(event)
+        except KeyfundError as error:
+            log.warning(
+                "event.failed",
+                event_id=event.id,
+                name=event.name,
+                reference=event.reference,
+                error=str(error),
+            )
+            await self.store.fail_event(event, str(error))
+            return False
+        log.info(
+            "event.handled", event_id=event.id, name=event.name, reference=event.reference, outcome=outcome
+        )
+        return await self.store.finish_event(event, outcome)
+
+    async def _effect(self, event: ClaimedEvent) -> str:
+        if event.name != CHARGE_SUCCESS:
+            return "kept"
+        if event.reference is None:
+            return Settled.NOT_OURS
+        settled = await self.settle(event.reference)
+        if settled is Settled.NOT_PAID:
+            # Signed "success", but verify does not say so (yet): ask again rather than forget it.
+            raise TransientError(
+                "payment_not_confirmed", "Paystack's verification does not confirm the event yet."
+            )
+        return settled
+
+    async def settle(self, reference: str) -> Settled:
+        """Ask Paystack about one of our references and act on the answer.
+
+        Raises:
+            TransientError: Paystack or the database could not be asked.
+            RefusedError: Paystack refuses to answer.
+        """
+        order = await self.store.get_payment(reference)
+        if order is None:
+            log.warning("payment.not_ours", reference=reference)
+            return Settled.NOT_OURS
+        if order.status == "success":
+            return Settled.ALREADY_CREDITED
+        if order.status == "needs_review":
+            return Settled.NEEDS_REVIEW
+        verified = await self.paystack.verify(reference)
+        match judge(order, verified, self.mode) if verified else Observe("not_found"):
+            case Credit() as credit:
+                return await self._credit(order, credit)
+            case Review() as review:
+                await self.store.review_payment(reference, review)
+                log.error("payment.needs_review", reference=reference, reason=review.reason)
+                return Settled.NEEDS_REVIEW
+            case Observe(status):
+                await self.store.observe_payment(reference, status)
+                log.info("payment.observed", reference=reference, status=status)
+                return Settled.REVERSED if status == "reversed" else Settled.NOT_PAID
+
+    async def _credit(self, order: Order, credit: Credit) -> Settled:
+        credited = await self.store.credit_payment(order, credit)
+        log.info(
+            "payment.credited" if credited else "payment.credited_before",
+            reference=order.reference,
+            user_id=order.user_id,
+            credits=order.credits,
+        )
+        if credited and self.pusher is not None:
+            await self.pusher.push_now(order.user_id)
+        return Settled.CREDITED if credited else Settled.ALREADY_CREDITED

@@ -1,0 +1,270 @@
+"""The one door to LiteLLM's management API.
+
+Facts about its behaviour that this file relies on were observed on litellm 1.106: a repeated
+``/key/generate`` with the same key answers 200 and changes nothing; ``/user/update`` is an upsert;
+explicit nulls clear; a 200 proves nothing about values, so everything is read back.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import stamina
+
+from core.domain.keys import ObservedKey, ObservedUser, WantedKey
+from core.domain.money import cents_from_dollars, dollars_from_cents, dollars_from_micros, micros_from_dollars
+from core.domain.pushes import Probe
+from core.errors import RefusedError, TransientError
+from core.http import make_client, retry_after_seconds
+from core.settings import Settings
+
+Json = dict[str, Any]
+BUDGET_OWNER = re.compile(r"\b(Key|User)=")
+
+
+class LiteLLM:
+    """Speaks to one LiteLLM with the master key.
+
+    All methods raise TransientError (not reachable, 5xx, 408, 429, rubbish, our own credentials wrong) or
+    RefusedError (any other 4xx). Reads are repeated inside a call; a write only when it was certainly not
+    sent, because two writes on their way at once may land in either order.
+    """
+
+    def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
+        if settings.litellm_base_url is None or settings.litellm_master_key is None:
+            raise ValueError("LiteLLM is not configured")
+        self._base_url = settings.litellm_base_url
+        self._headers = {"Authorization": f"Bearer {settings.litellm_master_key.get_secret_value()}"}
+        self._generate_url = settings.litellm_key_generate_url or f"{self._base_url}/key/generate"
+        self._update_url = settings.litellm_key_update_url or f"{self._base_url}/key/update"
+        self._timeout_seconds = settings.litellm_timeout_seconds
+        self._client = client
+        self._model: str | None = None
+
+    # ------------------------------------------------------------------ users
+
+    async def read_user(self, user_id: str) -> ObservedUser | None:
+        """The user as LiteLLM shows it; None when there is no such row."""
+        body = await self._read("/v2/user/info", {"user_id": user_id})
+        if body is None:
+            return None
+        budget = body.get("max_budget")
+        return ObservedUser(
+            budget_micros=None if budget is None else micros_from_dollars(budget),
+            budget_duration=body.get("budget_duration"),
+            spend_micros=micros_from_dollars(body.get("spend") or 0.0),
+            role=body.get("user_role"),
+        )
+
+    async def write_wallet(self, user_id: str, budget_micros: int) -> None:
+        """Make the user's budget this amount for life, creating the row where it is missing.
+
+        Never a role or an e-mail: with a role LiteLLM adds resets of its own. ``spend`` is never written.
+        """
+        if budget_micros < 0:
+            raise ValueError("a wallet is never below 0")
+        body = {
+            "user_id": user_id,
+            "max_budget": dollars_from_micros(budget_micros),
+            "budget_duration": None,
+        }
+        await self._write(f"{self._base_url}/user/update", body)
+
+    # ------------------------------------------------------------------- keys
+
+    async def create_key(self, wanted: WantedKey) -> None:
+        """Create a key under the string we chose. Repeating it is harmless until the key is deleted."""
+        body = {
+            "key": wanted.key,
+            "user_id": wanted.user_id,
+            "key_type": "llm_api",  # or the key could mint keys without a budget for itself
+            "metadata": {"keyfund": wanted.installation_id, "keyfund_key_id": wanted.id},
+            "blocked": wanted.blocked,
+            **_limits(wanted),
+        }
+        await self._write(self._generate_url, body)
+
+    async def read_key(self, key_hash: str) -> ObservedKey | None:
+        """The key as LiteLLM shows it; None when it never existed or was deleted."""
+        body = await self._read("/key/info", {"key": key_hash})
+        info = body.get("info") if body is not None else None
+        if not isinstance(info, Mapping) or info.get("status") == "deleted":
+            return None
+        budget = info.get("max_budget")
+        return ObservedKey(
+            user_id=info.get("user_id"),
+            team_id=info.get("team_id"),
+            blocked=bool(info.get("blocked")),
+            budget_cents=None if budget is None else cents_from_dollars(budget),
+            budget_duration=info.get("budget_duration"),
+            rpm_limit=info.get("rpm_limit"),
+            tpm_limit=info.get("tpm_limit"),
+        )
+
+    async def update_key(self, wanted: WantedKey) -> None:
+        """Set the key's owner and limits; its spend and state stay."""
+        body = {"key": wanted.key_hash, "user_id": wanted.user_id, "team_id": None, **_limits(wanted)}
+        await self._write(self._update_url, body)
+
+    async def block_key(self, key_hash: str) -> None:
+        await self._write(f"{self._base_url}/key/block", {"key": key_hash})
+
+    async def unblock_key(self, key_hash: str) -> None:
+        await self._write(f"{self._base_url}/key/unblock", {"key": key_hash})
+
+    # ----------------------------------------------------------------- health
+
+    async def ping(self) -> None:
+        """Whether LiteLLM would take a push now: up, its database connected, our key accepted.
+
+        Raises:
+            TransientError: it would not.
+        """
+        body = await self._send("GET", f"{self._base_url}/health/readiness")
+        if body.get("db") not in (None, "connected"):
+            raise TransientError("litellm_database_down", "LiteLLM is up, but its database is not.")
+        await self._send("GET", f"{self._base_url}/models")
+
+    async def probe_key(self, key: str) -> Probe:
+        """Ask, free of charge and off the rate limit, whether this key may spend now."""
+        try:
+            model = await self._any_model()
+            await self._send(
+                "POST",
+                f"{self._base_url}/utils/token_counter",
+                json={"model": model, "prompt": "x"},
+                headers={"Authorization": f"Bearer {key}"},
+            )
+        except BudgetRefusedError as refusal:
+            return Probe.WALLET_EXCEEDED if refusal.owner == "User" else Probe.CAP_EXCEEDED
+        except (RefusedError, WrongCredentialsError):
+            return Probe.KEY_REFUSED
+        return Probe.USABLE
+
+    async def _any_model(self) -> str:
+        if self._model is None:
+            body = await self._send("GET", f"{self._base_url}/models")
+            models = [entry.get("id") for entry in body.get("data") or [] if isinstance(entry, Mapping)]
+            names = [name for name in models if isinstance(name, str) and "*" not in name]
+            if not names:
+                raise RefusedError("litellm_without_models", "LiteLLM offers no model.")
+            self._model = names[0]
+        return self._model
+
+    # --------------------------------------------------------------- transport
+
+    async def _read(self, path: str, params: Mapping[str, str]) -> Json | None:
+        """GET; None for 404. Repeated a few times within the call's time."""
+        async for attempt in stamina.retry_context(
+            on=TransientError, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
+        ):
+            with attempt:
+                try:
+                    return await self._send("GET", f"{self._base_url}{path}", params=params)
+                except RefusedError as refusal:
+                    if refusal.status == httpx.codes.NOT_FOUND:
+                        return None
+                    raise
+        raise AssertionError("stamina always returns or raises")
+
+    async def _write(self, url: str, body: Json) -> None:
+        async for attempt in stamina.retry_context(
+            on=_certainly_not_sent, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
+        ):
+            with attempt:
+                await self._send("POST", url, json=body)
+
+    async def _send(self, method: str, url: str, **request: Any) -> Json:
+        headers = {**self._headers, **request.pop("headers", {})}
+        try:
+            # One bound over all of it: httpx's own timeouts are per step, and a lease must outlast a call.
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._client.request(method, url, headers=headers, **request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.") from None
+        except (httpx.TransportError, TimeoutError):
+            raise TransientError(
+                "litellm_no_answer", "LiteLLM did not answer in time.", outcome_unknown=True
+            ) from None
+        return _read_answer(response)
+
+
+class BudgetRefusedError(RefusedError):
+    """A budget is used up; ``owner`` is Key or User."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__("litellm_budget_exceeded", "The budget is used up.", status=422)
+        self.owner = owner
+
+
+class WrongCredentialsError(TransientError):
+    """LiteLLM does not accept the key of this call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "litellm_unauthorised",
+            "LiteLLM does not accept our key: check LITELLM_MASTER_KEY.",
+            retry_after_seconds=30,
+        )
+
+
+def make_litellm_client(settings: Settings) -> httpx.AsyncClient:
+    return make_client(
+        timeout_seconds=settings.litellm_timeout_seconds, connections=2 * settings.push_concurrency + 4
+    )
+
+
+def _limits(wanted: WantedKey) -> Json:
+    return {
+        "max_budget": None if wanted.budget_cents is None else dollars_from_cents(wanted.budget_cents),
+        "budget_duration": wanted.budget_duration,
+        "rpm_limit": wanted.rpm_limit,
+        "tpm_limit": wanted.tpm_limit,
+    }
+
+
+def _certainly_not_sent(error: Exception) -> bool:
+    return isinstance(error, TransientError) and error.code == "litellm_unreachable"
+
+
+def _read_answer(response: httpx.Response) -> Json:
+    """Translate LiteLLM's answers, in all of its three error envelopes, into ours."""
+    status = response.status_code
+    body = _json(response)
+    if response.is_success:
+        if body is None:
+            # A proxy's error page, perhaps: whether LiteLLM ever saw the request is anyone's guess.
+            raise TransientError(
+                "litellm_rubbish", "LiteLLM answered with something else than JSON.", outcome_unknown=True
+            )
+        return body
+    if _error_type(body) == "budget_exceeded":
+        # By its type, never by its status: that is configurable.
+        owner = BUDGET_OWNER.search(str(body))
+        raise BudgetRefusedError(owner.group(1) if owner else "Key")
+    if status in (401, 403):
+        raise WrongCredentialsError
+    if status in (408, 429) or status >= 500 or status < 400:
+        raise TransientError(
+            f"litellm_http_{status}",
+            f"LiteLLM answered {status}.",
+            # The answer of a gateway in between says nothing of what LiteLLM does with the request.
+            outcome_unknown=status in (408, 500, 502, 504),
+            retry_after_seconds=retry_after_seconds(response),
+        )
+    raise RefusedError(f"litellm_http_{status}", f"LiteLLM refused with {status}.", status=status)
+
+
+def _json(response: httpx.Response) -> Json | None:
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _error_type(body: Json | None) -> str | None:
+    error = (body or {}).get("error") or (body or {}).get("detail")
+    return error.get("type") if isinstance(error, dict) else None

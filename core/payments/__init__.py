@@ -1,0 +1,1 @@
+"""The doors to what takes money."""

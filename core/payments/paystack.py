@@ -1,0 +1,211 @@
+"""The one door to Paystack: verify signatures, parse events, call the API."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import stamina
+
+from core.domain.payments import Event, Verified
+from core.errors import RefusedError, TransientError
+from core.http import make_client, retry_after_seconds
+from core.settings import Settings
+
+Json = dict[str, Any]
+SIGNATURE = re.compile(r"[0-9a-f]{128}")
+REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
+EVENT_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
+LARGEST_BIGINT = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """Where the buyer pays."""
+
+    authorization_url: str
+    access_code: str
+
+
+def is_signed(raw: bytes, signature: str | None, secrets: Sequence[str]) -> bool:
+    """Whether one of our secret keys signed these very bytes (HMAC-SHA512, lowercase hex).
+
+    The form is checked first: ``compare_digest`` raises on text that is not ASCII.
+    """
+    if not signature or not SIGNATURE.fullmatch(signature):
+        return False
+    expected = [hmac.new(secret.encode(), raw, hashlib.sha512).hexdigest() for secret in secrets if secret]
+    return any(hmac.compare_digest(one, signature) for one in expected)
+
+
+def parse_event(raw: bytes) -> Event:
+    """Read a delivery.
+
+    Raises:
+        RefusedError: it is not a JSON object with an event name; Paystack never sends such a thing.
+    """
+    try:
+        text = raw.decode("utf-8")
+        document = json.loads(text, parse_float=str, parse_constant=_refuse_constant)
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise RefusedError("invalid_body", "The body is not JSON.") from None
+    name = document.get("event") if isinstance(document, dict) else None
+    if not isinstance(name, str) or not EVENT_NAME.fullmatch(name):
+        raise RefusedError("invalid_event", "The body is not an event.")
+    return Event(
+        name=name,
+        reference=_reference_of(document.get("data")),
+        fingerprint=hashlib.sha256(canonical.encode()).hexdigest(),
+        body=text,
+    )
+
+
+def _refuse_constant(constant: str) -> str:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _reference_of(data: object) -> str | None:
+    """The payment an event is about: charges, refunds and disputes name it in three different places."""
+    if not isinstance(data, Mapping):
+        return None
+    transaction = data.get("transaction")
+    candidates = (
+        data.get("reference"),
+        data.get("transaction_reference"),
+        transaction.get("reference") if isinstance(transaction, Mapping) else None,
+    )
+    return next((one for one in candidates if isinstance(one, str) and REFERENCE.fullmatch(one)), None)
+
+
+class Paystack:
+    """Calls Paystack's API with the first of our secret keys.
+
+    All methods raise TransientError (not reachable, 5xx, 408, 429, rubbish, a key that is not accepted) or
+    RefusedError.
+    """
+
+    def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
+        self._base_url = settings.paystack_base_url
+        self._headers = {"Authorization": f"Bearer {settings.paystack_secrets[0]}"}
+        self._timeout_seconds = settings.paystack_timeout_seconds
+        self._client = client
+
+    async def initialize(
+        self, *, reference: str, email: str, amount_subunits: int, currency: str, callback_url: str | None
+    ) -> Checkout:
+        """Open a checkout.
+
+        Raises:
+            TransientError: with ``outcome_unknown`` it may have been opened: try under a new reference.
+            RefusedError: Paystack will not open it.
+        """
+        body = {"reference": reference, "email": email, "amount": amount_subunits, "currency": currency}
+        if callback_url is not None:
+            body["callback_url"] = callback_url
+        data = await self._send("POST", "/transaction/initialize", json=body)
+        url, code = data.get("authorization_url"), data.get("access_code")
+        if not isinstance(url, str) or not isinstance(code, str):
+            raise _rubbish()
+        return Checkout(authorization_url=url, access_code=code)
+
+    async def verify(self, reference: str) -> Verified | None:
+        """What Paystack knows of a reference; None when it has never heard of it."""
+        async for attempt in stamina.retry_context(
+            on=TransientError, attempts=3, timeout=self._timeout_seconds, wait_initial=0.2, wait_max=2.0
+        ):
+            with attempt:
+                try:
+                    data = await self._send("GET", f"/transaction/verify/{quote(reference, safe='')}")
+                except RefusedError as refusal:
+                    # 404 by the documentation, 400 as seen in the field.
+                    if refusal.code in ("paystack_transaction_not_found", "paystack_http_404"):
+                        return None
+                    raise
+                return _verified(data)
+        raise AssertionError("stamina always returns or raises")
+
+    async def _send(self, method: str, path: str, **request: Any) -> Json:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._client.request(
+                    method, f"{self._base_url}{path}", headers=self._headers, **request
+                )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise TransientError("paystack_unreachable", "Paystack cannot be reached.") from None
+        except (httpx.TransportError, TimeoutError):
+            raise TransientError(
+                "paystack_no_answer", "Paystack did not answer in time.", outcome_unknown=True
+            ) from None
+        return _read_answer(response)
+
+
+def make_paystack_client(settings: Settings) -> httpx.AsyncClient:
+    return make_client(timeout_seconds=settings.paystack_timeout_seconds)
+
+
+def _read_answer(response: httpx.Response) -> Json:
+    status = response.status_code
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if response.is_success:
+        data = body.get("data") if isinstance(body, dict) and body.get("status") is True else None
+        if not isinstance(data, dict):
+            raise _rubbish()
+        return data
+    if status == httpx.codes.UNAUTHORIZED:
+        raise TransientError("paystack_unauthorised", "Paystack does not accept PAYSTACK_SECRET_KEY.")
+    if status in (408, 429) or status >= 500 or status < 400:
+        raise TransientError(
+            f"paystack_http_{status}",
+            f"Paystack answered {status}.",
+            outcome_unknown=status != 429,
+            retry_after_seconds=retry_after_seconds(response),
+        )
+    code = body.get("code") if isinstance(body, dict) else None
+    known = code if code in ("transaction_not_found", "duplicate_reference") else f"http_{status}"
+    raise RefusedError(f"paystack_{known}", f"Paystack refused with {status}.", status=status)
+
+
+def _rubbish() -> TransientError:
+    return TransientError(
+        "paystack_rubbish", "Paystack answered with something unexpected.", outcome_unknown=True
+    )
+
+
+def _verified(data: Json) -> Verified:
+    return Verified(
+        reference=str(data.get("reference")),
+        status=str(data.get("status")),
+        provider_id=_integer(data.get("id")),
+        amount_subunits=_integer(data.get("amount")),
+        requested_subunits=_integer(data.get("requested_amount")),
+        currency=data.get("currency") if isinstance(data.get("currency"), str) else None,
+        domain=data.get("domain") if isinstance(data.get("domain"), str) else None,
+        paid_at=_time(data.get("paid_at") or data.get("paidAt")),
+    )
+
+
+def _integer(value: object) -> int | None:
+    """A count of subunits or an id; anything else, floats above all, is not one."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_BIGINT:
+        return value
+    return None
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value)) if value else None
+    except ValueError:
+        return None

@@ -1,0 +1,125 @@
+"""Every setting, read once by the entry points, from the environment and ``.env``.
+
+Absent settings of an optional feature switch it off. Malformed or empty ones stop the process: a key that
+is "set" to nothing could be forged by anyone.
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import SettingsError
+
+
+class PaystackMode(StrEnum):
+    """Which of Paystack's two worlds a secret key belongs to."""
+
+    TEST = "test"
+    LIVE = "live"
+
+
+def _without_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+Url = Annotated[
+    str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$"), AfterValidator(_without_slash)
+]
+Secret = Annotated[SecretStr, Field(min_length=8)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+PAYSTACK_KEYS = r"^\s*sk_(test|live)_[A-Za-z0-9]+(\s*,\s*sk_\1_[A-Za-z0-9]+)*\s*$"
+
+
+class Settings(BaseSettings):
+    """Keyfund's settings; ``.env.example`` explains each one."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    supabase_url: Url
+    supabase_service_role_key: Secret
+    supabase_anon_key: Annotated[str, Field(min_length=8)]
+    supabase_jwt_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+
+    litellm_base_url: Url | None = None
+    litellm_master_key: Annotated[SecretStr, Field(min_length=4)] | None = None
+    litellm_key_generate_url: Url | None = None
+    litellm_key_update_url: Url | None = None
+    litellm_timeout_seconds: Annotated[float, Field(ge=1, le=60)] = 12
+    litellm_cache_seconds: Annotated[int, Field(ge=0, le=600)] = 60
+
+    paystack_secret_key: Annotated[SecretStr, NoDecode] | None = None
+    paystack_base_url: Url = "https://api.paystack.co"
+    paystack_timeout_seconds: Annotated[float, Field(ge=1, le=60)] = 12
+
+    webhook_host: str = "127.0.0.1"
+    webhook_port: Port = 8000
+    webhook_base_url: Url | None = None
+    worker_metrics_port: Port | None = None
+    metrics_token: Secret | None = None
+    allowed_origins: Annotated[list[str], NoDecode] = []
+
+    credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2
+    lease_seconds: Annotated[int, Field(ge=5, le=600)] = 60
+    push_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    include_cost_headers: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        origins = values.get("allowed_origins")
+        if isinstance(origins, str):
+            values["allowed_origins"] = [origin.strip() for origin in origins.split(",") if origin.strip()]
+        level = values.get("log_level")
+        if isinstance(level, str):
+            values["log_level"] = level.lower()
+        return values
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if (self.litellm_base_url is None) != (self.litellm_master_key is None):
+            raise ValueError("LITELLM_BASE_URL and LITELLM_MASTER_KEY go together: set both or neither")
+        if self.lease_seconds < 2 * self.litellm_timeout_seconds:
+            raise ValueError("LEASE_SECONDS must be at least twice LITELLM_TIMEOUT_SECONDS")
+        if self.paystack_secret_key and not re.match(
+            PAYSTACK_KEYS, self.paystack_secret_key.get_secret_value()
+        ):
+            raise ValueError("PAYSTACK_SECRET_KEY is a comma list of sk_test_… or of sk_live_… keys")
+        return self
+
+    @property
+    def paystack_secrets(self) -> tuple[str, ...]:
+        """All accepted signing keys; the first one is used for calls."""
+        if self.paystack_secret_key is None:
+            return ()
+        return tuple(key.strip() for key in self.paystack_secret_key.get_secret_value().split(","))
+
+    @property
+    def paystack_mode(self) -> PaystackMode:
+        return PaystackMode.LIVE if self.paystack_secrets[0].startswith("sk_live_") else PaystackMode.TEST
+
+
+def read_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: one line that names each setting that is missing or wrong, never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(dict(problem)) for problem in error.errors())) from None
+
+
+def _describe(problem: dict[str, object]) -> str:
+    location = problem["loc"]
+    name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {reason}" if name else reason

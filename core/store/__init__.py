@@ -1,0 +1,6 @@
+"""The one door to Supabase."""
+
+from core.store.caller import CallerStore
+from core.store.service import ServiceStore
+
+__all__ = ["CallerStore", "ServiceStore"]

@@ -1,0 +1,69 @@
+"""Supabase as the caller sees it: their token, so row-level security guards production too."""
+
+from typing import Any
+
+import httpx
+from postgrest import AsyncPostgrestClient
+
+from core.settings import Settings
+from core.store.calls import execute
+
+Json = dict[str, Any]
+
+
+class CallerStore:
+    """One person's own rows, through their own access token.
+
+    All methods raise TransientError or RefusedError.
+    """
+
+    def __init__(self, settings: Settings, client: httpx.AsyncClient, token: str) -> None:
+        self._rest = AsyncPostgrestClient(
+            f"{settings.supabase_url}/rest/v1",
+            headers={"apikey": settings.supabase_anon_key, "Authorization": f"Bearer {token}"},
+            http_client=client,
+            retry_enabled=False,
+        )
+
+    async def list_keys(self) -> list[Json]:
+        """Keys, newest first; the placeholder and revoked keys are left out."""
+        query = self._rest.from_("virtual_keys").select("*")
+        kept = query.in_("state", ["active", "blocked"]).order("created_at", desc=True)
+        return list(await execute(kept))
+
+    async def list_packages(self) -> list[Json]:
+        query = self._rest.from_("credit_packages").select("id,name,credits,amount,currency")
+        return list(await execute(query.order("currency").order("amount")))
+
+    async def list_transactions(self, limit: int) -> list[Json]:
+        """Transactions, newest first."""
+        query = self._rest.from_("transactions").select("*").order("created_at", desc=True).limit(limit)
+        return list(await execute(query))
+
+    async def create_key(self, limits: Json) -> Json:
+        return await self._key("create_virtual_key", limits)
+
+    async def update_key(self, key_id: str, changes: Json) -> Json:
+        return await self._key("update_virtual_key", {"key_id": key_id, **changes})
+
+    async def block_key(self, key_id: str) -> Json:
+        return await self._key("block_virtual_key", {"key_id": key_id})
+
+    async def unblock_key(self, key_id: str) -> Json:
+        return await self._key("unblock_virtual_key", {"key_id": key_id})
+
+    async def revoke_key(self, key_id: str) -> Json:
+        return await self._key("revoke_virtual_key", {"key_id": key_id})
+
+    async def resync_key(self, key_id: str) -> Json:
+        return await self._key("resync_virtual_key", {"key_id": key_id})
+
+    async def get_key(self, key_id: str) -> Json | None:
+        """The key with this id, if it is the caller's."""
+        rows = await execute(self._rest.from_("virtual_keys").select("*").eq("id", key_id))
+        return rows[0] if rows else None
+
+    async def _key(self, function: str, arguments: Json) -> Json:
+        row = await execute(self._rest.rpc(function, arguments))
+        # PostgREST gives a composite as one object; be ready for a list of one.
+        return dict(row[0] if isinstance(row, list) else row)

@@ -1,0 +1,51 @@
+"""Calling PostgREST, and what its errors mean to us."""
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+import httpx
+from postgrest import APIError
+
+from core.errors import RefusedError, TransientError
+
+# SQLSTATE classes in which the same call may well succeed a moment later: connection, serialisation and
+# deadlock, resources, cancelled or shutting down, and PostgREST's own trouble with its database.
+TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "PGRST0", "5")
+
+
+class Request(Protocol):
+    """A built query of postgrest-py."""
+
+    def execute(self) -> Awaitable[Any]: ...
+
+
+async def execute(request: Request) -> Any:
+    """Run a query and return its data.
+
+    Raises:
+        TransientError: the database is away or overloaded; every function of ours is safe to repeat.
+        RefusedError: it said no, with our own code where a function of ours refused.
+    """
+    try:
+        answer = await request.execute()
+    except APIError as error:
+        raise _translate(error) from None
+    except (httpx.TransportError, httpx.StreamError):
+        raise TransientError(
+            "database_unavailable", "The database cannot be reached.", outcome_unknown=True
+        ) from None
+    return answer.data
+
+
+def _translate(error: APIError) -> RefusedError | TransientError:
+    code = str(error.code or "")
+    if code.startswith("PT") and code[2:].isdigit():
+        details = error.details if isinstance(error.details, str) else "refused"
+        return RefusedError(details, error.message or "Refused.", status=int(code[2:]))
+    if code in ("PGRST301", "PGRST302", "PGRST303", "401"):
+        return RefusedError("not_signed_in", "Sign in again.", status=401)
+    if code == "42501":
+        return RefusedError("forbidden", "This is not allowed.", status=403)
+    if not code or code.startswith(TRANSIENT_CLASSES):
+        return TransientError("database_unavailable", "The database is not available.", outcome_unknown=True)
+    return RefusedError(f"database_{code.lower()}", "The database refused this.", status=500)

@@ -1,0 +1,1 @@
+"""All inbound HTTP: Paystack's events and the API that frontends use."""

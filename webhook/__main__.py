@@ -1,0 +1,33 @@
+"""``python -m webhook``: serve until told to stop."""
+
+import sys
+
+import uvicorn
+
+from core.errors import SettingsError
+from core.logs import configure_logs
+from core.settings import read_settings
+from webhook.app import build_app
+
+
+def main() -> int:
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        print(f"keyfund webhook: {error.message}", file=sys.stderr)  # noqa: T201 (before there are logs)
+        return 2
+    configure_logs(settings.log_level, "webhook")
+    uvicorn.run(
+        build_app(settings),
+        host=settings.webhook_host,
+        port=settings.webhook_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

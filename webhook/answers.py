@@ -1,0 +1,80 @@
+"""How the service answers: one shape for errors, nothing cached, nothing of a stack trace."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from core.errors import KeyfundError, NotConfiguredError, RefusedError, TransientError
+from core.logs import get_logger
+
+log = get_logger()
+
+
+class ErrorBody(BaseModel):
+    code: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """The shape of every error."""
+
+    error: ErrorBody
+
+
+def error_answer(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    body = ErrorAnswer(error=ErrorBody(code=code, message=message))
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Give every kind of error its answer, and every answer its headers."""
+    app.add_exception_handler(KeyfundError, _answer_own)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_bug)
+    app.middleware("http")(_add_headers)
+
+
+async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    # Answers hold keys and balances: no cache on the way may keep one.
+    response.headers.setdefault("cache-control", "no-store")
+    response.headers.setdefault("x-content-type-options", "nosniff")
+    response.headers.setdefault("referrer-policy", "no-referrer")
+    return response
+
+
+async def _answer_own(request: Request, error: Exception) -> Response:
+    match error:
+        case NotConfiguredError():
+            return error_answer(503, error.code, error.message)
+        case TransientError():
+            log.warning("http.unavailable", path=request.url.path, error=str(error))
+            return error_answer(503, error.code, error.message, {"retry-after": "5"})
+        case RefusedError() if error.status < 500:
+            headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+            return error_answer(error.status, error.code, error.message, headers)
+    return await _answer_bug(request, error)
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> Response:
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    places = (".".join(str(part) for part in one["loc"][1:]) + ": " + one["msg"] for one in problems)
+    return error_answer(422, "invalid_request", "; ".join(places) or "The request is not valid.")
+
+
+async def _answer_http(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    code = codes.get(error.status_code, "invalid_request")
+    return error_answer(error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+
+async def _answer_bug(request: Request, error: Exception) -> Response:
+    log.error("http.bug", path=request.url.path, exc_info=error)
+    return error_answer(500, "internal_error", "Something went wrong here. It has been logged.")

@@ -1,0 +1,90 @@
+"""The caller's keys."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from webhook.routes.status import LiteLLMState, describe_litellm
+from webhook.services import CallerHere, ServicesHere
+
+MaxBudget = Annotated[int, Field(ge=0, le=2_147_483_647, description="US cents per budget period.")]
+Limit = Annotated[int, Field(ge=1, le=2_147_483_647)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class NewKey(BaseModel):
+    """Without ``max_budget`` the key's cap is the wallet."""
+
+    model_config = ConfigDict(strict=True)
+    name: Name = "Key"
+    max_budget: MaxBudget | None = None
+    rpm_limit: Limit | None = None
+    tpm_limit: Limit | None = None
+
+
+class KeyChange(BaseModel):
+    """What is given is changed. ``cap: wallet`` makes the cap follow the wallet again."""
+
+    model_config = ConfigDict(strict=True)
+    name: Name | None = None
+    max_budget: MaxBudget | None = None
+    rpm_limit: Limit | None = None
+    tpm_limit: Limit | None = None
+    cap: Literal["wallet", "fixed"] | None = None
+    blocked: bool | None = None
+
+
+class Key(BaseModel):
+    """A ``virtual_keys`` row by its column names."""
+
+    model_config = ConfigDict(extra="allow")
+    id: UUID
+    name: str
+    litellm_key_id: str | None
+    state: str
+    max_budget: int | None
+    budget_duration: str | None
+    rpm_limit: int | None
+    tpm_limit: int | None
+    sync_status: str
+    last_synced_at: str | None
+    last_error: str | None
+    next_attempt_at: str | None
+
+
+class Keys(BaseModel):
+    keys: list[Key]
+    litellm: LiteLLMState
+
+
+async def list_keys(caller: CallerHere, services: ServicesHere) -> Keys:
+    rows = await services.store_of(caller).list_keys()
+    return Keys(keys=[Key(**row) for row in rows], litellm=await describe_litellm(services))
+
+
+async def create_key(body: NewKey, caller: CallerHere, services: ServicesHere) -> Key:
+    """Create a key. It works once ``sync_status`` is ``synced``, usually within a second."""
+    services.need_litellm()
+    row = await services.store_of(caller).create_key(body.model_dump(exclude_none=True))
+    services.push_soon(caller.user_id)
+    return Key(**row)
+
+
+async def change_key(key_id: UUID, body: KeyChange, caller: CallerHere, services: ServicesHere) -> Key:
+    store = services.store_of(caller)
+    changes = body.model_dump(exclude_none=True, exclude={"blocked"})
+    row: dict[str, Any] | None = None
+    if changes or body.blocked is None:
+        row = await store.update_key(str(key_id), changes)
+    if body.blocked is not None:
+        row = await (store.block_key if body.blocked else store.unblock_key)(str(key_id))
+    services.push_soon(caller.user_id)
+    return Key(**(row or {}))
+
+
+async def revoke_key(key_id: UUID, caller: CallerHere, services: ServicesHere) -> Key:
+    """Stop a key for good."""
+    row = await services.store_of(caller).revoke_key(str(key_id))
+    services.push_soon(caller.user_id)
+    return Key(**row)

@@ -1,0 +1,46 @@
+"""Paystack's events: signature over the raw bytes, into the inbox, 200. What they mean comes later."""
+
+from fastapi import Request
+from pydantic import BaseModel
+
+from core.errors import NotConfiguredError, RefusedError
+from core.flows.settle import Settler
+from core.logs import get_logger
+from core.payments.paystack import is_signed, parse_event
+from webhook.services import ServicesHere
+
+log = get_logger()
+LARGEST_BODY = 1024 * 1024
+
+
+class Received(BaseModel):
+    received: bool = True
+
+
+async def receive(request: Request, services: ServicesHere) -> Received:
+    """Take a signed event. 200 only once it is stored: anything else makes Paystack send it again."""
+    secrets = services.parts.settings.paystack_secrets
+    if not secrets:
+        # An unset secret closes the door: an empty key could be forged by anyone.
+        raise NotConfiguredError("paystack_not_configured", "Payments are switched off here.")
+    raw = await _read_body(request)
+    if not is_signed(raw, request.headers.get("x-paystack-signature"), secrets):
+        log.warning("webhook.bad_signature", bytes=len(raw))
+        raise RefusedError("bad_signature", "The signature does not fit the body.", status=401)
+    event = parse_event(raw)
+    claimed = await services.parts.store.receive_event(event, services.parts.settings.lease_seconds)
+    log.info("webhook.received", name=event.name, reference=event.reference, repetition=claimed is None)
+    if claimed is not None:
+        settler: Settler = services.settler
+        services.background.start(settler.handle_event(claimed))
+    return Received()
+
+
+async def _read_body(request: Request) -> bytes:
+    """The raw bytes, as signed. Reading stops where no event of Paystack's ever gets."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise RefusedError("too_large", "An event has at most 1 MiB.", status=413)
+    return bytes(body)

@@ -1,0 +1,112 @@
+"""Buying credits, and following each payment until it can be spent."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.flows.checkout import open_checkout
+from webhook.services import CallerHere, ServicesHere
+
+SHOWN = 100
+STEPS = {
+    "ordered": "created_at",
+    "webhook": "webhook_at",
+    "verified": "verified_at",
+    "credited": "credited_at",
+    "pushed": "pushed_at",
+    "effective": "effective_at",
+}
+
+
+class Package(BaseModel):
+    id: str
+    name: str
+    credits: int
+    amount: int = Field(description="Price in subunits of the currency.")
+    currency: str
+
+
+class Packages(BaseModel):
+    packages: list[Package]
+
+
+class Purchase(BaseModel):
+    model_config = ConfigDict(strict=True)
+    package_id: str = Field(min_length=1, max_length=50)
+
+
+class OpenedCheckout(BaseModel):
+    reference: str
+    authorization_url: str
+    access_code: str
+    amount: int
+    currency: str
+    credits: int
+
+
+class Timeline(BaseModel):
+    """When each step was reached; null: not yet."""
+
+    ordered: str
+    webhook: str | None
+    verified: str | None
+    credited: str | None
+    pushed: str | None
+    effective: str | None
+
+
+class Payment(BaseModel):
+    reference: str
+    status: str
+    credits: int
+    amount: int
+    currency: str
+    authorization_url: str | None
+    waiting_for: str | None = Field(description="The next step that is still to come; null when done.")
+    timeline: Timeline
+
+
+class Payments(BaseModel):
+    transactions: list[Payment]
+
+
+async def list_packages(caller: CallerHere, services: ServicesHere) -> Packages:
+    rows = await services.store_of(caller).list_packages()
+    return Packages(packages=[Package(**row) for row in rows])
+
+
+async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> OpenedCheckout:
+    """Order a package at today's price; pay at ``authorization_url``."""
+    base_url = services.parts.settings.webhook_base_url
+    order, checkout = await open_checkout(
+        services.parts.store,
+        services.paystack,
+        caller.user_id,
+        body.package_id,
+        callback_url=f"{base_url}/checkout/return" if base_url else None,
+    )
+    return OpenedCheckout(
+        reference=order.reference,
+        authorization_url=checkout.authorization_url,
+        access_code=checkout.access_code,
+        amount=order.amount_subunits,
+        currency=order.currency,
+        credits=order.credits,
+    )
+
+
+async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payments:
+    rows = await services.store_of(caller).list_transactions(SHOWN)
+    return Payments(transactions=[_payment(row) for row in rows])
+
+
+def _payment(row: dict[str, Any]) -> Payment:
+    times = {step: row[column] for step, column in STEPS.items()}
+    unreached = [step for step in ("credited", "pushed", "effective") if times[step] is None]
+    return Payment(
+        **{name: row[name] for name in ("reference", "status", "credits", "amount", "currency")},
+        # Only while it can still be paid.
+        authorization_url=row["authorization_url"] if row["credited_at"] is None else None,
+        waiting_for=unreached[0] if unreached else None,
+        timeline=Timeline(**times),
+    )

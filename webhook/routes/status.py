@@ -1,0 +1,71 @@
+"""Whether everything is well: what a frontend shows, what an operator looks at first."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from webhook.services import CallerHere, Services, ServicesHere
+
+
+class LiteLLMState(BaseModel):
+    """``base_url`` is where keys are used."""
+
+    status: Literal["connected", "unreachable", "not_configured"]
+    base_url: str | None
+
+
+class LiteLLMStatus(BaseModel):
+    configured: bool
+    connected: bool
+    breaker: Literal["closed", "open", "half-open"]
+    last_ok_at: str | None
+
+
+class Backlog(BaseModel):
+    keys: int
+    events: int
+    oldest_seconds: int
+
+
+class Worker(BaseModel):
+    last_seen: str | None
+
+
+class PaystackStatus(BaseModel):
+    configured: bool
+
+
+class Status(BaseModel):
+    litellm: LiteLLMStatus
+    paystack: PaystackStatus
+    backlog: Backlog
+    worker: Worker
+
+
+async def read(_caller: CallerHere, services: ServicesHere) -> Status:
+    status = await services.parts.store.read_status()
+    return Status(
+        litellm=LiteLLMStatus(
+            configured=services.parts.litellm is not None,
+            connected=_connected(services, status),
+            breaker=status["breaker"],
+            last_ok_at=status["litellm_last_ok_at"],
+        ),
+        paystack=PaystackStatus(configured=services.parts.paystack is not None),
+        backlog=Backlog(
+            keys=status["keys"], events=status["events"], oldest_seconds=status["oldest_seconds"]
+        ),
+        worker=Worker(last_seen=status["worker_last_seen"]),
+    )
+
+
+async def describe_litellm(services: Services) -> LiteLLMState:
+    base_url = services.parts.settings.litellm_base_url
+    if services.parts.litellm is None:
+        return LiteLLMState(status="not_configured", base_url=None)
+    connected = _connected(services, await services.parts.store.read_status())
+    return LiteLLMState(status="connected" if connected else "unreachable", base_url=base_url)
+
+
+def _connected(services: Services, status: dict[str, Any]) -> bool:
+    return services.parts.litellm is not None and bool(status["litellm_answers"])

@@ -1,0 +1,91 @@
+"""What the routes work with, handed to each as an argument."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from core.assembly import Assembly
+from core.errors import NotConfiguredError
+from core.flows.settle import Settler
+from core.logs import get_logger
+from core.payments.paystack import Paystack
+from core.store import CallerStore
+from webhook.tokens import Caller, TokenVerifier
+
+log = get_logger()
+
+
+@dataclass(slots=True)
+class Background:
+    """Work that goes on after the answer. What is lost with the process, the worker finds in the database."""
+
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("background.failed", error=str(error))
+
+    async def finish(self, seconds: float) -> None:
+        """Give what is in hand a moment to end."""
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that a route may need."""
+
+    parts: Assembly
+    tokens: TokenVerifier
+    background: Background
+
+    @property
+    def paystack(self) -> Paystack:
+        if self.parts.paystack is None:
+            raise NotConfiguredError("paystack_not_configured", "Payments are switched off here.")
+        return self.parts.paystack
+
+    @property
+    def settler(self) -> Settler:
+        if self.parts.settler is None:
+            raise NotConfiguredError("paystack_not_configured", "Payments are switched off here.")
+        return self.parts.settler
+
+    def need_litellm(self) -> None:
+        if self.parts.litellm is None:
+            raise NotConfiguredError("litellm_not_configured", "LiteLLM is not configured here.")
+
+    def store_of(self, caller: Caller) -> CallerStore:
+        """Supabase as this caller sees it."""
+        return CallerStore(self.parts.settings, self.parts.supabase, caller.token)
+
+    def push_soon(self, user_id: str) -> asyncio.Task[Any] | None:
+        """Push the account right away, beside the answer; the worker does it should that fail."""
+        if self.parts.pusher is None:
+            return None
+        return self.background.start(self.parts.pusher.push_now(user_id))
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesHere = Annotated[Services, Depends(_services)]
+
+
+async def _caller(request: Request, services: ServicesHere) -> Caller:
+    return await services.tokens.verify(request.headers.get("authorization"))
+
+
+CallerHere = Annotated[Caller, Depends(_caller)]

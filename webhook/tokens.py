@@ -1,0 +1,103 @@
+"""Checking a Supabase access token here, without asking anyone.
+
+Either HS256 with the project's secret or asymmetric keys from its JWKS, never both: the mode is fixed by
+the settings, so a token cannot choose how it is checked.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import jwt
+
+from core.errors import RefusedError, TransientError
+from core.settings import Settings
+
+ASYMMETRIC = ["ES256", "RS256", "EdDSA"]
+AUDIENCE = ROLE = "authenticated"
+JWKS_SECONDS = 600  # Supabase asks for at most ten minutes
+JWKS_PAUSE_SECONDS = 15  # how often an unknown key id may make us ask again
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as Supabase says, and the token to act as them."""
+
+    user_id: str
+    token: str
+
+
+class TokenVerifier:
+    """Verifies access tokens; keeps the project's public keys."""
+
+    def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
+        secret = settings.supabase_jwt_secret
+        self._secret = secret.get_secret_value() if secret is not None else None
+        self._issuer = f"{settings.supabase_url}/auth/v1"
+        self._client = client
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._asked_at = float("-inf")
+
+    async def verify(self, authorization: str | None) -> Caller:
+        """The caller behind an ``Authorization: Bearer`` header.
+
+        Raises:
+            RefusedError: 401, for whatever reason: the reason is nobody's business.
+            TransientError: the project's keys cannot be had.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _not_signed_in()
+        try:
+            claims = await self._decode(token.strip())
+        except (jwt.PyJWTError, ValueError):
+            raise _not_signed_in() from None
+        if claims.get("role") != ROLE or not isinstance(claims.get("sub"), str):
+            raise _not_signed_in()
+        return Caller(user_id=claims["sub"], token=token.strip())
+
+    async def _decode(self, token: str) -> dict[str, Any]:
+        if self._secret is not None:
+            # Projects with a shared secret may leave the issuer out; a wrong one is still wrong.
+            claims: dict[str, Any] = jwt.decode(
+                token, self._secret, ["HS256"], audience=AUDIENCE, options={"require": ["exp", "aud", "sub"]}
+            )
+            if claims.get("iss", self._issuer) != self._issuer:
+                raise jwt.InvalidIssuerError
+            return claims
+        key = await self._key(jwt.get_unverified_header(token).get("kid"))
+        decoded: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            [key.algorithm_name],
+            audience=AUDIENCE,
+            issuer=self._issuer,
+            options={"require": ["exp", "aud", "sub", "iss"]},
+        )
+        return decoded
+
+    async def _key(self, key_id: object) -> jwt.PyJWK:
+        age = time.monotonic() - self._asked_at
+        if age > JWKS_SECONDS or (key_id not in self._keys and age > JWKS_PAUSE_SECONDS):
+            await self._fetch_keys()
+        if not isinstance(key_id, str) or key_id not in self._keys:
+            raise jwt.InvalidKeyError
+        return self._keys[key_id]
+
+    async def _fetch_keys(self) -> None:
+        try:
+            response = await self._client.get(f"{self._issuer}/.well-known/jwks.json")
+            response.raise_for_status()
+            published = response.json()["keys"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            if self._keys:
+                return  # those we have are still the best we know
+            raise TransientError("keys_unavailable", "Sign-ins cannot be checked at the moment.") from None
+        self._asked_at = time.monotonic()
+        keys = [jwt.PyJWK(one) for one in published if one.get("alg") in ASYMMETRIC and one.get("kid")]
+        self._keys = {str(key.key_id): key for key in keys}
+
+
+def _not_signed_in() -> RefusedError:
+    return RefusedError("not_signed_in", "Sign in first.", status=401)

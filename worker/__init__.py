@@ -1,0 +1,1 @@
+"""The process that leaves nothing undone: APScheduler is its clock, the database its memory."""

@@ -1,0 +1,161 @@
+"""What the worker does, each in bounded bites: claim, carry out, record.
+
+A tick that is missed loses nothing; two workers are safe because the claims are.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from core.domain.payments import Order
+from core.domain.pushes import Push
+from core.errors import KeyfundError, TransientError
+from core.flows.push import Pusher
+from core.flows.settle import Settler
+from core.gateways.litellm import LiteLLM
+from core.logs import get_logger
+from core.store import ServiceStore
+from core.store.service import ClaimedEvent
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PushAccounts:
+    """Push accounts that are due."""
+
+    store: ServiceStore
+    pusher: Pusher
+    at_once: int
+
+    async def run_once(self) -> int:
+        """Claim and push one batch; returns how many accounts were claimed."""
+        claimed_at = time.monotonic()
+        pushes = await self.store.claim_pushes(self.at_once, self.pusher.lease_seconds)
+        await asyncio.gather(*(self._push(push, claimed_at) for push in pushes))
+        return len(pushes)
+
+    async def _push(self, push: Push, claimed_at: float) -> None:
+        try:
+            await self.pusher.run(push, claimed_at)
+        except KeyfundError as error:
+            log.warning("sync.not_recorded", user_id=push.user_id, error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class HandleEvents:
+    """Handle events of Paystack's that nobody has handled to the end."""
+
+    store: ServiceStore
+    settler: Settler
+    at_once: int
+    lease_seconds: int
+
+    async def run_once(self) -> int:
+        """Claim and handle one batch; returns how many events were claimed."""
+        events = await self.store.claim_events(self.at_once, self.lease_seconds)
+        await asyncio.gather(*(self._handle(event) for event in events))
+        return len(events)
+
+    async def _handle(self, event: ClaimedEvent) -> None:
+        try:
+            await self.settler.handle_event(event)
+        except KeyfundError as error:
+            log.warning("event.not_recorded", event_id=event.id, error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOrders:
+    """Ask Paystack about orders that no webhook told us the end of."""
+
+    store: ServiceStore
+    settler: Settler
+    at_once: int
+
+    async def run_once(self) -> int:
+        """Claim and verify one batch; returns how many orders were claimed."""
+        orders = await self.store.claim_verifications(self.at_once)
+        await asyncio.gather(*(self._verify(order) for order in orders))
+        return len(orders)
+
+    async def _verify(self, order: Order) -> None:
+        try:
+            await self.settler.settle(order.reference)
+        except KeyfundError as error:
+            log.warning("payment.not_verified", reference=order.reference, error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeLiteLLM:
+    """Ask a silent LiteLLM whether it is there, and an absent one whether it is back."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+
+    async def run_once(self) -> int:
+        if not await self.store.claim_probe():
+            return 0
+        try:
+            await self.litellm.ping()
+        except KeyfundError as error:
+            log.warning("litellm.away", error=str(error))
+            await self.store.report_gateway(ok=False, error=str(error))
+        else:
+            await self.store.report_gateway(ok=True)
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class HealAccounts:
+    """Make what a swallowed trigger error left out, and close what a removed user left behind."""
+
+    store: ServiceStore
+    at_once: int
+
+    async def run_once(self) -> int:
+        healed = await self.store.heal_accounts(self.at_once)
+        if any(healed.values()):
+            log.warning("accounts.healed", **healed)
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Tell the database that this worker lives."""
+
+    store: ServiceStore
+    name: str
+
+    async def run_once(self) -> int:
+        await self.store.beat_worker(self.name)
+        return 0
+
+
+Job = PushAccounts | HandleEvents | VerifyOrders | ProbeLiteLLM | HealAccounts | Beat
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs jobs to where they find nothing more to do, and knows which are running."""
+
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self, name: str, job: Job) -> None:
+        """Run a job batch after batch. A database that is away is no reason to fall over."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine that runs is in a task)
+        self.running.add(task)
+        try:
+            while not self.stopping.is_set() and await job.run_once():
+                pass
+        except TransientError as error:
+            log.warning("job.postponed", job=name, error=str(error))
+        finally:
+            self.running.discard(task)
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Begin nothing new, and wait for what is in hand; its lease ends at about the same time."""
+        self.stopping.set()
+        if self.running:
+            await asyncio.wait(self.running, timeout=timeout_seconds)

@@ -1,0 +1,52 @@
+"""Every job in one table."""
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from core.assembly import Assembly
+from worker.jobs import (
+    Beat,
+    HandleEvents,
+    HealAccounts,
+    Job,
+    ProbeLiteLLM,
+    PushAccounts,
+    Runner,
+    VerifyOrders,
+)
+
+
+def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
+    """Name, seconds between two looks, what to do. A job goes on while it finds work."""
+    store, settings = parts.store, parts.settings
+    at_once = settings.push_concurrency
+    yield "beat", 10, Beat(store, f"{socket.gethostname()}:{os.getpid()}")
+    yield "heal_accounts", 60, HealAccounts(store, at_once=500)
+    if parts.pusher is not None and parts.litellm is not None:
+        yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)
+        yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
+    if parts.settler is not None:
+        yield "handle_events", 1, HandleEvents(store, parts.settler, at_once, settings.lease_seconds)
+        yield "verify_orders", 30, VerifyOrders(store, parts.settler, at_once)
+
+
+def build_scheduler(parts: Assembly, runner: Runner) -> AsyncIOScheduler:
+    """A clock with all jobs; each runs once at the start, and never beside itself."""
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    for name, seconds, job in jobs(parts):
+        scheduler.add_job(
+            runner.run,
+            IntervalTrigger(seconds=seconds, timezone="UTC"),
+            args=(name, job),
+            id=name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+            next_run_time=datetime.now(UTC),
+        )
+    return scheduler
