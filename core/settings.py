@@ -86,9 +86,8 @@ class Settings(BaseSettings):
             raise ValueError("LITELLM_BASE_URL and LITELLM_MASTER_KEY go together: set both or neither")
         if self.lease_seconds < 2 * self.litellm_timeout_seconds:
             raise ValueError("LEASE_SECONDS must be at least twice LITELLM_TIMEOUT_SECONDS")
-        if self.paystack_secret_key and not re.match(
-            PAYSTACK_KEYS, self.paystack_secret_key.get_secret_value()
-        ):
+        keys = self.paystack_secret_key
+        if keys is not None and not re.match(PAYSTACK_KEYS, keys.get_secret_value()):
             raise ValueError("PAYSTACK_SECRET_KEY is a comma list of sk_test_… or of sk_live_… keys")
         return self
 

@@ -1,0 +1,62 @@
+# Needs Python 3.11 or newer and the package registries; everything else is installed below this folder.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+REQUIREMENTS := requirements/dev.txt
+LOCKED := runtime dev litellm
+MODULES := dev/supabase dev/litellm
+
+.PHONY: help setup run story test bench lock venv
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: venv ## install everything that the stack and the tests need
+	@$(PYTHON) -m dev setup
+
+run: setup ## start the whole stack, play the story, serve until Ctrl-C
+	@$(PYTHON) -m dev run
+
+story: setup ## start the stack, play the story, stop; fails unless every step held
+	@$(PYTHON) -m dev story
+
+test: setup ## every check and test, on real parts; LONG=1 for the long modes
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m pytest
+
+bench: setup ## the benchmarks, each against its limit
+	$(PYTHON) -m bench
+
+# The stamp holds the hash of what is installed, so a .venv from an older checkout is brought up to date.
+venv:
+	@wanted=$$(cksum < $(REQUIREMENTS)); \
+	if [ "$$(cat .venv/.installed 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
+	python=; \
+	for name in python3.13 python3.12 python3.11 python3 python; do \
+	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "error: Python 3.11 or newer (with its venv module) was not found on PATH" >&2; exit 1; \
+	fi; \
+	began=$$(date +%s); \
+	echo "installing the Python packages into .venv …"; \
+	if [ -x $(PYTHON) ] && $(PYTHON) -c 'import pip' 2>/dev/null; then :; else $$python -m venv --clear .venv; fi && \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(REQUIREMENTS) && \
+	echo "$$wanted" > .venv/.installed && \
+	echo "  done in $$(( $$(date +%s) - began )) s"
+
+lock: venv ## compile every lock file anew
+	@$(PYTHON) -m venv .stack/uv && .stack/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@for name in $(LOCKED); do \
+	  echo "locking requirements/$$name.in"; \
+	  .stack/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+	@for folder in $(MODULES); do \
+	  echo "locking $$folder"; \
+	  (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" npm install --package-lock-only --ignore-scripts \
+	    --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error) || exit 1; \
+	done

@@ -1,0 +1,302 @@
+"""The whole system on one machine: PostgreSQL, Supabase, LiteLLM, a Paystack, the webhook and the worker."""
+
+import fcntl
+import os
+import random
+import secrets
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dev import litellm, paystack, postgres, service, supabase
+from dev.child import Child, StackError
+from dev.part import Part
+from dev.postgres import SUPERUSER, Address
+from dev.prepared import REGIMES, Prepared, random_passwords
+from dev.reaper import Reaper
+
+ROOT = Path(__file__).parent.parent
+ORDER = ("postgres", "supabase", "litellm", "paystack", "webhook", "worker")
+"""Parts as they are listed, and stopped from the last to the first."""
+
+LOGINS = (SUPERUSER, "postgres", "authenticator", "supabase_auth_admin", "litellm")
+
+
+class Stack:
+    """One stack with its own database, ports and secrets; ``home`` holds its env file and logs.
+
+    ``settings`` are added to what the webhook and the worker get. Use as a context manager; whatever happens
+    to this process, nothing it started stays behind.
+    """
+
+    def __init__(
+        self, home: Path, say: Callable[[str], None] = print, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.home = home
+        self.say = say
+        self.more = dict(settings or {})
+        self.children: dict[str, Child] = {}
+        self.env: dict[str, str] = {}
+        self.stopping = threading.Event()
+        self.lock: TextIOWrapper | None = None
+        self.reaper: Reaper | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- start and stop -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every part, the slow one beside the others; raises StackError naming the part that failed."""
+        began = time.monotonic()
+        self.claim_home()
+        try:
+            self.reaper = Reaper(secrets.token_hex(16))
+            self.choose()
+            self.data = self.make_data()
+            self.parts = self.describe()
+            self.start_parts()
+        except BaseException:
+            self.stop()
+            raise
+        self.write_env()
+        self.say(f"ready in {time.monotonic() - began:.1f} s; settings in {shown(self.home / 'env')}")
+
+    def stop(self) -> None:
+        self.stopping.set()
+        for name in reversed(ORDER):
+            if name in self.children:
+                self.children[name].stop()
+        for leftover in (self.home / "env", self.home / "control.json"):
+            leftover.unlink(missing_ok=True)
+        if self.reaper:
+            self.reaper.close()
+            self.reaper = None
+        if self.lock:
+            self.lock.close()
+            self.lock = None
+
+    def claim_home(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.lock = claim(self.home)
+        if self.lock is None:
+            raise StackError(f"another stack is running in {shown(self.home)}")
+        self.logs = self.home / "logs"
+        shutil.rmtree(self.logs, ignore_errors=True)
+        self.logs.mkdir()
+
+    def choose(self) -> None:
+        self.held = {name: hold_port() for name in ORDER}
+        self.ports = {name: held.getsockname()[1] for name, held in self.held.items()}
+        self.address = Address(self.ports["postgres"], random_passwords(*LOGINS))
+        self.keys = supabase.Keys.random()
+        self.master_key = f"sk-{secrets.token_urlsafe(24)}"
+        self.paystack_key = f"sk_test_{secrets.token_hex(20)}"
+
+    def make_data(self) -> Path:
+        began = time.monotonic()
+        folder = postgres.data_folder(self.home, "postgres")
+        assert self.reaper is not None
+        self.reaper.remove_at_end(folder)
+        Prepared(ROOT, self.say, free_port).copy_stack(folder / "data")
+        postgres.set_passwords(folder / "data", self.address.passwords)
+        self.report("database files", time.monotonic() - began)
+        return folder / "data"
+
+    # --- the parts ----------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Part]:
+        url = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
+        self.env = {
+            "SUPABASE_URL": url["supabase"],
+            "SUPABASE_ANON_KEY": self.keys.publishable,
+            "SUPABASE_SERVICE_ROLE_KEY": self.keys.secret,
+            "SUPABASE_JWT_SECRET": self.keys.jwt_secret,
+            "DATABASE_URL": self.address.url("postgres", "keyfund"),
+            "LITELLM_BASE_URL": url["litellm"],
+            "LITELLM_MASTER_KEY": self.master_key,
+            "PAYSTACK_BASE_URL": url["paystack"],
+            "PAYSTACK_SECRET_KEY": self.paystack_key,
+            "WEBHOOK_BASE_URL": url["webhook"],
+        }
+        # One LiteLLM worker: what it is told holds at once. The product never sees the database itself.
+        settings = {**self.env, "LITELLM_CACHE_SECONDS": "0", **self.more}
+        del settings["DATABASE_URL"]
+        port = self.ports
+        parts = [
+            postgres.part(self.data, self.address),
+            supabase.part(
+                ROOT, address=self.address, database="keyfund", port=port["supabase"], keys=self.keys
+            ),
+            litellm.part(
+                ROOT,
+                database_url=self.address.url("litellm", "litellm"),
+                port=port["litellm"],
+                master_key=self.master_key,
+            ),
+            paystack.part(
+                port=port["paystack"],
+                secret_key=self.paystack_key,
+                webhook_url=f"{url['webhook']}/webhooks/paystack",
+            ),
+            service.webhook(ROOT, port=port["webhook"], settings=settings),
+            service.worker(ROOT, port=port["worker"], settings=settings),
+        ]
+        return {part.name: part for part in parts}
+
+    def start_parts(self) -> None:
+        self.start_part("postgres")
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            slow = pool.submit(self.start_part, "litellm")
+            quick = pool.submit(self.start_quick)
+            settle(slow, quick, given_up=self.stopping)
+        self.start_part("worker")
+
+    def start_quick(self) -> None:
+        self.migrate()
+        for name in ("supabase", "paystack", "webhook"):
+            self.start_part(name)
+
+    def migrate(self) -> None:
+        began = time.monotonic()
+        supabase.clone_database(self.superuser_url("postgres"), REGIMES["locked"], "keyfund")
+        applied = supabase.apply_migrations(self.env["DATABASE_URL"], ROOT / "supabase" / "migrations")
+        supabase.apply_seed(self.env["DATABASE_URL"], ROOT / "supabase" / "seed.sql")
+        self.report(f"{len(applied)} migrations", time.monotonic() - began)
+
+    def superuser_url(self, database: str) -> str:
+        """For what `postgres` may not do, such as making databases beside the others."""
+        return self.address.url(SUPERUSER, database)
+
+    def start_part(self, name: str) -> None:
+        """Start one part, or one that was stopped, on the port that it had."""
+        child = self.child(name)
+        with child.lock:
+            if child.pid is not None:
+                raise StackError(f"{name} is already running")
+            if held := self.held.pop(name, None):
+                held.close()
+            assert self.reaper is not None
+            self.reaper.add(child.spawn())
+            seconds = child.wait_ready(self.stopping)
+        self.report(name, seconds, child.part.url)
+
+    def stop_part(self, name: str) -> None:
+        self.running(name).stop()
+
+    def kill_part(self, name: str) -> None:
+        """SIGKILL the part and all it started."""
+        self.running(name).kill()
+
+    def running(self, name: str) -> Child:
+        child = self.child(name)
+        if child.pid is None:
+            raise StackError(f"{name} is not running")
+        return child
+
+    def child(self, name: str) -> Child:
+        assert self.reaper is not None
+        if name not in self.children:
+            self.children[name] = Child(self.parts[name], self.logs / f"{name}.log", self.reaper.marks)
+        return self.children[name]
+
+    def status(self) -> list[str]:
+        return [
+            f"{name:<9} {child.state:<16} {child.pid or '-':<8} {child.part.url}"
+            for name, child in ((name, self.child(name)) for name in ORDER)
+        ]
+
+    def report(self, what: str, seconds: float, where: str = "") -> None:
+        self.say(f"  {what:<16} {seconds:6.1f} s  {where}".rstrip())
+
+    def write_env(self) -> None:
+        file = self.home / "env"
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text("".join(f"{name}={value}\n" for name, value in self.env.items()))
+
+
+def settle(*futures: "Future[None]", given_up: threading.Event) -> None:
+    """Wait for all; the first to fail makes the others give up, and is the one whose error is raised."""
+    failures: list[BaseException] = []
+
+    def note(future: "Future[None]") -> None:
+        if error := future.exception():
+            failures.append(error)
+            given_up.set()
+
+    for future in futures:
+        future.add_done_callback(note)
+    try:
+        for future in futures:
+            future.exception()
+    except KeyboardInterrupt:
+        given_up.set()
+        raise
+    if failures:
+        raise failures[0]
+
+
+# --- homes and ports --------------------------------------------------------------------------------------
+
+
+def claim(home: Path) -> TextIOWrapper | None:
+    """Lock the home for as long as the returned file is open; None while another live stack has it."""
+    file = (home / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def choose_home(wanted: Path, say: Callable[[str], None]) -> Path:
+    """The wanted home, or one inside it while another stack has it; what ended stacks left is removed."""
+    wanted.mkdir(parents=True, exist_ok=True)
+    for old in wanted.glob("stack-*"):
+        if lock := claim(old):
+            shutil.rmtree(old)
+            lock.close()
+    lock = claim(wanted)
+    if lock is not None:
+        lock.close()
+        return wanted
+    home = wanted / f"stack-{os.getpid()}"
+    say(f"another stack is running here, so this one lives in {shown(home)}")
+    return home
+
+
+def shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def hold_port() -> socket.socket:
+    """Bind a free port below the range from which the kernel takes ports of its own, and hold it."""
+    for _ in range(100):
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", random.randrange(20_000, 32_000)))  # noqa: S311 (no secret)
+        except OSError:
+            held.close()
+        else:
+            return held
+    raise StackError("no free port was found on 127.0.0.1")
+
+
+def free_port() -> int:
+    with hold_port() as held:
+        return int(held.getsockname()[1])

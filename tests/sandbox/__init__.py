@@ -1,0 +1,1 @@
+"""The Paystack sandbox, held against Paystack's own payloads."""

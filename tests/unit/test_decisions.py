@@ -1,0 +1,110 @@
+"""Pure decisions: units, what differs in a key, when a payment buys credits."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain import money
+from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey, differences, holds_wallet
+from core.domain.payments import Credit, Observe, Order, Review, Verified, judge
+
+WANTED = WantedKey(
+    id="k1", user_id="u1", installation_id="i1", key="sk-kf-1", key_hash="h", name="Key",
+    state=KeyState.ACTIVE, budget_cents=2000, budget_duration="30d", rpm_limit=100, tpm_limit=10_000,
+    revision=3, confirmed=False, maybe_created=False,
+)  # fmt: skip
+SHOWN = ObservedKey(
+    user_id="u1", team_id=None, blocked=False, budget_cents=2000, budget_duration="30d", rpm_limit=100,
+    tpm_limit=10_000,
+)  # fmt: skip
+ORDER = Order(
+    reference="kf-1", user_id="u1", amount_subunits=500_000, currency="NGN", credits=500, status="pending",
+    provider_id=None,
+)  # fmt: skip
+PAID = Verified(
+    reference="kf-1", status="success", provider_id=5_612_903_388, amount_subunits=500_000,
+    requested_subunits=500_000, currency="NGN", domain="test", paid_at=None,
+)  # fmt: skip
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_micro_dollars_survive_the_wire(micros: int) -> None:
+    assert money.micros_from_dollars(money.dollars_from_micros(micros)) == micros
+
+
+def test_a_sum_of_floats_that_falls_short_by_a_hair_is_rounded_not_floored() -> None:
+    assert money.micros_from_dollars(0.1 + 0.7) == 800_000
+    assert money.micros_from_dollars(sum([0.1] * 10)) == 1_000_000
+
+
+def test_a_key_as_wanted_has_no_differences() -> None:
+    assert differences(WANTED, SHOWN) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"user_id": None}, "user_id"),
+        ({"team_id": "t"}, "team_id"),
+        ({"blocked": True}, "blocked"),
+        ({"budget_cents": None}, "max_budget"),
+        ({"budget_duration": None}, "budget_duration"),
+        ({"rpm_limit": None}, "rpm_limit"),
+        ({"tpm_limit": 9_999}, "tpm_limit"),
+    ],
+)
+def test_each_way_out_of_the_wallet_or_the_limits_is_named(change: dict[str, object], name: str) -> None:
+    assert differences(WANTED, replace(SHOWN, **change)) == (name,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", [KeyState.BLOCKED, KeyState.REVOKED])
+def test_a_stopped_key_only_has_to_be_blocked(state: KeyState) -> None:
+    wanted = replace(WANTED, state=state)
+    assert differences(wanted, replace(SHOWN, blocked=True, rpm_limit=1)) == ()
+    assert differences(wanted, SHOWN) == ("blocked",)
+
+
+def test_a_wallet_is_the_amount_for_life_for_someone_it_binds() -> None:
+    user = ObservedUser(budget_micros=10_000_000, budget_duration=None, spend_micros=0, role="internal_user")
+    assert holds_wallet(user, 10_000_000)
+    assert not holds_wallet(None, 10_000_000)
+    assert not holds_wallet(replace(user, budget_micros=None), 10_000_000)
+    assert not holds_wallet(replace(user, budget_duration="30d"), 10_000_000)
+    assert not holds_wallet(replace(user, role="proxy_admin"), 10_000_000)
+
+
+def test_what_is_paid_as_ordered_is_credited() -> None:
+    assert judge(ORDER, PAID, "test") == Credit(5_612_903_388, 500_000, "NGN", None)
+
+
+def test_fees_on_top_and_a_missing_requested_amount_are_honest() -> None:
+    verified = replace(PAID, amount_subunits=507_500, requested_subunits=None)
+    assert isinstance(judge(ORDER, verified, "test"), Credit)
+
+
+@pytest.mark.parametrize(
+    "status", ["failed", "abandoned", "ongoing", "pending", "processing", "queued", "reversed"]
+)
+def test_anything_but_success_is_an_observation(status: str) -> None:
+    assert judge(ORDER, replace(PAID, status=status), "test") == Observe(status)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"reference": "kf-2"}, "other_reference"),
+        ({"domain": "live"}, "other_domain"),
+        ({"domain": None}, "other_domain"),
+        ({"currency": "USD"}, "other_currency"),
+        ({"requested_subunits": 499_999}, "other_amount_requested"),
+        ({"amount_subunits": 499_999}, "underpaid"),
+        ({"amount_subunits": None}, "underpaid"),
+        ({"provider_id": None}, "incomplete"),
+    ],
+)
+def test_money_that_does_not_fit_its_order_is_reviewed(change: dict[str, object], reason: str) -> None:
+    verdict = judge(ORDER, replace(PAID, **change), "test")  # type: ignore[arg-type]
+    assert isinstance(verdict, Review)
+    assert verdict.reason == reason

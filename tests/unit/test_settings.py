@@ -1,0 +1,80 @@
+"""Settings: what is absent switches off, what is wrong stops the process and is named."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import SettingsError
+from core.settings import Settings, read_settings
+
+REQUIRED = {
+    "SUPABASE_URL": "https://project.supabase.co/",
+    "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_0123456789",
+    "SUPABASE_ANON_KEY": "sb_publishable_0123456789",
+}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_required_ones_suffice_and_features_are_off() -> None:
+    settings = read_settings()
+    assert settings.supabase_url == "https://project.supabase.co"
+    assert settings.litellm_base_url is None
+    assert settings.paystack_secrets == ()
+    assert settings.paystack_base_url == "https://api.paystack.co"
+
+
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPAYSTACK_SECRET_KEY=sk_test_a1, sk_test_b2\n")
+    settings = read_settings()
+    assert settings.log_level == "debug"
+    assert settings.paystack_secrets == ("sk_test_a1", "sk_test_b2")
+    assert settings.paystack_mode == "test"
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_missing_one_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(SettingsError, match=f"{name} is missing"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "") for name in REQUIRED),
+        ("SUPABASE_URL", "project.supabase.co"),
+        ("SUPABASE_JWT_SECRET", ""),
+        ("SUPABASE_JWT_SECRET", "short"),
+        ("LITELLM_BASE_URL", ""),
+        ("LITELLM_BASE_URL", "https://llm.example"),
+        ("LITELLM_MASTER_KEY", ""),
+        ("LITELLM_CACHE_SECONDS", "-1"),
+        ("PAYSTACK_SECRET_KEY", ""),
+        ("PAYSTACK_SECRET_KEY", "sk_test_a1,"),
+        ("PAYSTACK_SECRET_KEY", "sk_test_a1,sk_live_b2"),
+        ("PAYSTACK_SECRET_KEY", "pk_test_a1"),
+        ("PAYSTACK_BASE_URL", ""),
+        ("LOG_LEVEL", "loud"),
+        ("WEBHOOK_PORT", "http"),
+        ("CREDIT_VALUE_CENTS", "0"),
+        ("LEASE_SECONDS", "12"),
+    ],
+)
+def test_a_malformed_or_empty_one_stops_the_process_in_one_line_without_its_value(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert name in caught.value.message
+    assert "\n" not in caught.value.message
+    if len(value) > 4:
+        assert value not in caught.value.message
