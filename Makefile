@@ -44,12 +44,12 @@ venv:
 	began=$$(date +%s); \
 	echo "installing the Python packages into .venv …"; \
 	if [ -x $(PYTHON) ] && $(PYTHON) -c 'import pip' 2>/dev/null; then :; else $$python -m venv --clear .venv; fi && \
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(REQUIREMENTS) && \
+	$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r $(REQUIREMENTS) && \
 	echo "$$wanted" > .venv/.installed && \
 	echo "  done in $$(( $$(date +%s) - began )) s"
 
 lock: venv ## compile every lock file anew
-	@$(PYTHON) -m venv .stack/uv && .stack/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m venv .stack/uv && .stack/uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check uv
 	@for name in $(LOCKED); do \
 	  echo "locking requirements/$$name.in"; \
 	  .stack/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -78,7 +78,7 @@ def ask(home: Path, action: str, part: str = "") -> list[str]:
             order = {"token": where["token"], "action": action, "part": part}
             connection.sendall(json.dumps(order).encode() + b"\n")
             reply = json.loads(connection.makefile().readline())
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (OSError, ValueError):  # no file, nobody there, or somebody else on the port
         raise StackError(f"no stack is running in {shown(home)}; `make run` starts one") from None
     if "error" in reply:
         raise StackError(reply["error"])

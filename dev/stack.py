@@ -32,16 +32,23 @@ LOGINS = (SUPERUSER, "postgres", "authenticator", "supabase_auth_admin", "litell
 class Stack:
     """One stack with its own database, ports and secrets; ``home`` holds its env file and logs.
 
-    ``settings`` are added to what the webhook and the worker get. Use as a context manager; whatever happens
-    to this process, nothing it started stays behind.
+    ``settings`` are added to what the webhook and the worker get; with ``asymmetric``, user tokens are ES256
+    with a JWKS, and the env file has no SUPABASE_JWT_SECRET. Use as a context manager; whatever happens to
+    this process, nothing it started stays behind.
     """
 
     def __init__(
-        self, home: Path, say: Callable[[str], None] = print, settings: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        say: Callable[[str], None] = print,
+        settings: Mapping[str, str] | None = None,
+        *,
+        asymmetric: bool = False,
     ) -> None:
         self.home = home
         self.say = say
         self.more = dict(settings or {})
+        self.asymmetric = asymmetric
         self.children: dict[str, Child] = {}
         self.env: dict[str, str] = {}
         self.stopping = threading.Event()
@@ -102,7 +109,7 @@ class Stack:
         self.held = {name: hold_port() for name in ORDER}
         self.ports = {name: held.getsockname()[1] for name, held in self.held.items()}
         self.address = Address(self.ports["postgres"], random_passwords(*LOGINS))
-        self.keys = supabase.Keys.random()
+        self.keys = supabase.Keys.random(asymmetric=self.asymmetric)
         self.master_key = f"sk-{secrets.token_urlsafe(24)}"
         self.paystack_key = f"sk_test_{secrets.token_hex(20)}"
 
@@ -132,6 +139,8 @@ class Stack:
             "PAYSTACK_SECRET_KEY": self.paystack_key,
             "WEBHOOK_BASE_URL": url["webhook"],
         }
+        if self.asymmetric:
+            del self.env["SUPABASE_JWT_SECRET"]
         # One LiteLLM worker: what it is told holds at once. The product never sees the database itself.
         settings = {**self.env, "LITELLM_CACHE_SECONDS": "0", **self.more}
         del settings["DATABASE_URL"]
@@ -191,7 +200,7 @@ class Stack:
                 held.close()
             assert self.reaper is not None
             self.reaper.add(child.spawn())
-            seconds = child.wait_ready(self.stopping)
+            seconds = ready(child, self.stopping)
         self.report(name, seconds, child.part.url)
 
     def stop_part(self, name: str) -> None:
@@ -227,6 +236,15 @@ class Stack:
         file.unlink(missing_ok=True)
         file.touch(mode=0o600)
         file.write_text("".join(f"{name}={value}\n" for name, value in self.env.items()))
+
+
+def ready(child: Child, given_up: threading.Event) -> float:
+    """Wait for a child; one that does not come up is ended, so that it can be started again."""
+    try:
+        return child.wait_ready(given_up)
+    except StackError:
+        child.kill()
+        raise
 
 
 def settle(*futures: "Future[None]", given_up: threading.Event) -> None:

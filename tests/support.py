@@ -1,9 +1,8 @@
 """What tests share: databases made from a template, roles to act as, people who signed up."""
 
 import json
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -23,6 +22,9 @@ from dev.stack import ROOT, free_port
 from dev.supabase import Regime
 
 Connection = psycopg.Connection[Any]
+
+# The data of a test need not outlive the machine.
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ class SqlServer:
         reaper.remove_at_end(folder)
         Prepared(ROOT, print, free_port).copy_supabase(folder / "data")
         postgres.set_passwords(folder / "data", self.address.passwords)
-        # The data of a test need not outlive the machine.
-        server = postgres.part(folder / "data", self.address, {"fsync": "off", "synchronous_commit": "off"})
+        server = postgres.part(folder / "data", self.address, FORGETFUL)
         child = Child(server, self.home / "sql.log", reaper.marks)
         try:
             reaper.add(child.spawn())
@@ -121,14 +122,7 @@ def as_role(connection: Connection, role: str, user_id: str | UUID | None = None
         yield connection
 
 
-def processes_marked(mark: str) -> list[str]:
-    """Command lines of live processes whose environment or arguments hold the mark."""
-    command = ["ps", "axeww", "-o", "pid=,stat=,command="]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [line for line in listed.stdout.splitlines() if mark in line and line.split()[1][0] != "Z"]
-
-
-def eventually(holds: Any, seconds: float = 20) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
     """Whether it comes to hold in time; looks every 50 ms."""
     deadline = time.monotonic() + seconds
     while not holds():

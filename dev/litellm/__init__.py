@@ -63,9 +63,8 @@ def install(root: Path, say: Callable[[str], None]) -> None:
 
 
 def _digest(files: Iterable[Path]) -> str:
-    return hashlib.sha256(
-        b"".join([sys.version.encode(), *(file.read_bytes() for file in files)])
-    ).hexdigest()
+    contents = [sys.version.encode(), *(file.read_bytes() for file in files)]
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def _venv(root: Path) -> Path:
@@ -88,8 +87,17 @@ def _install_modules() -> None:
 def _generate_client(venv: Path) -> None:
     """Have Prisma write LiteLLM's database client into the venv's packages."""
     packages = _packages(venv)
+    prisma = HERE / "node_modules" / "prisma" / "build" / "index.js"
+    schema = packages / "litellm" / "proxy" / "schema.prisma"
+    _run([str(NODE), str(prisma), "generate", "--schema", str(schema)], env=_prisma_env(venv))
+    (packages / "prisma" / "types.py").write_text(NO_TYPES)
+    # Here and on every core, where pip would have compiled on one.
+    _run([str(venv / "bin" / "python"), "-m", "compileall", "-qq", "-j", "0", str(packages)])
+
+
+def _prisma_env(venv: Path) -> dict[str, str]:
     engine = str(ENGINE)
-    env = _node_first(venv / "bin") | {  # prisma looks its Python generator up on PATH
+    return _node_first(venv / "bin") | {  # prisma looks its Python generator up on PATH
         # Named so that none is downloaded; `generate` only asks the first for its version.
         "PRISMA_QUERY_ENGINE_BINARY": engine,
         "PRISMA_QUERY_ENGINE_LIBRARY": engine,
@@ -100,12 +108,6 @@ def _generate_client(venv: Path) -> None:
         "PRISMA_HIDE_UPDATE_MESSAGE": "1",
         "CHECKPOINT_DISABLE": "1",
     }
-    prisma = HERE / "node_modules" / "prisma" / "build" / "index.js"
-    schema = packages / "litellm" / "proxy" / "schema.prisma"
-    _run([str(NODE), str(prisma), "generate", "--schema", str(schema)], env=env)
-    (packages / "prisma" / "types.py").write_text(NO_TYPES)
-    # pip would have compiled on one core.
-    _run([str(venv / "bin" / "python"), "-m", "compileall", "-qq", "-j", "0", str(packages)])
 
 
 def _packages(venv: Path) -> Path:
@@ -174,7 +176,7 @@ def part(root: Path, *, database_url: str, port: int, master_key: str) -> Part:
             "LITELLM_MODE": "PRODUCTION",  # or it reads the .env of the folders above its own, which is ours
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it asks GitHub for prices
             "DISABLE_SCHEMA_UPDATE": "true",  # `prepare` has applied the migrations
-            # It would still compare the schema, with a Prisma that npm downloads: time that out at once.
+            # It compares the schema all the same, with a Prisma that npm would download: time that out.
             "LITELLM_PRISMA_COMMAND_TIMEOUT": "0.01",
             "PRISMA_QUERY_ENGINE_BINARY": str(ENGINE),
         },

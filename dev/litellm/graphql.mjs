@@ -17,9 +17,9 @@ const mapValues = (object, change) =>
 
 /** The models of a Prisma schema: name -> (field -> the name of its type). */
 export function readModels(schema) {
-  const fields = (body) => new Map([...body.matchAll(/^\s*(\w+)\s+(\w+)/gm)].map(([, name, type]) => [name, type]));
-  return new Map([...schema.matchAll(/^model\s+(\w+)\s*\{.*\n([\s\S]*?)^\}/gm)]
-    .map(([, name, body]) => [name, fields(body)]));
+  const pairs = (text, pattern) => [...text.matchAll(pattern)].map(([, first, second]) => [first, second]);
+  return new Map(pairs(schema, /^model\s+(\w+)\s*\{.*\n([\s\S]*?)^\}/gm)
+    .map(([name, body]) => [name, new Map(pairs(body, /^\s*(\w+)\s+(\w+)/gm))]));
 }
 
 /** One GraphQL document -> the engine's request, and the name its answer must have. */
@@ -44,7 +44,8 @@ function readOperation(name, models) {
 function toQuery(field, model, models) {
   const args = toRecord(field.arguments ?? []);
   const fieldTypes = models.get(model);
-  const tagged = (value, name) => (ARGUMENTS_WITH_FIELDS.includes(name) ? tagJsonFields(value, model, models) : value);
+  const tagged = (value, name) =>
+    (ARGUMENTS_WITH_FIELDS.includes(name) ? tagJsonFields(value, model, models) : value);
   const children = (field.selectionSet?.selections ?? []).map((child) => {
     const isLeaf = !child.selectionSet && !child.arguments?.length;
     return [child.name.value, isLeaf || toQuery(child, fieldTypes?.get(child.name.value), models)];
@@ -103,9 +104,10 @@ function untag(value) {
   return '$type' in value ? value.value : mapValues(value, untag);
 }
 
-/** { columns, types, rows } -> a list of rows with a type on every cell, as prisma-client-py 0.11 reads them. */
+/** { columns, types, rows } -> rows with a type on every cell, as prisma-client-py 0.11 reads them. */
 function toRawRows({ columns, types, rows }) {
-  return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i], toRawCell(types[i], value)])));
+  const toRow = (cells) => cells.map((value, i) => [columns[i], toRawCell(types[i], value)]);
+  return rows.map((cells) => Object.fromEntries(toRow(cells)));
 }
 
 function toRawCell(type, value) {

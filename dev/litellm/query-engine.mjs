@@ -51,7 +51,8 @@ function loadEngine() {
 }
 
 async function answer(body, transactionId) {
-  const ask = async (request) => JSON.parse(await engine.query(JSON.stringify(request), NO_TRACE, transactionId));
+  const ask = async (request) =>
+    JSON.parse(await engine.query(JSON.stringify(request), NO_TRACE, transactionId));
   const finish = (result, question) =>
     (result.errors ? { errors: result.errors.map(database.explain) } : toAnswer(result.data, question));
   if (!body.batch) {

@@ -8,9 +8,10 @@
 // as the role that the real service uses, so privileges, RLS and triggers meet the same roles as on hosted:
 // PostgREST as `authenticator`, its schema cache read as `postgres`, GoTrue as `supabase_auth_admin`.
 //
-// Still unlike hosted: bigint beyond 2^53 is rounded, `Prefer: missing=default` is ignored, user tokens are
-// HS256 and the JWKS is empty, and there is no admin API, Realtime, Storage, Edge Functions or pg_graphql.
-import { createHmac } from "node:crypto";
+// Still unlike hosted: bigint beyond 2^53 is rounded; `Prefer: missing=default` is ignored; a jsonb argument that is
+// a string holding JSON text arrives parsed; safeupdate is enforced on requests, but not inside functions; the
+// database has none of the extensions; and there is no admin API, Realtime, Storage, Edge Functions or pg_graphql.
+import { createHmac, createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
 import { serve } from "@hono/node-server";
 import { App } from "@supabase/lite";
 import { PostgresConnection } from "@supabase/lite/postgres";
@@ -25,6 +26,7 @@ const settings = {
   publishableKey: process.env.SUPABASE_ANON_KEY,
   secretKey: process.env.SUPABASE_SERVICE_ROLE_KEY,
   jwtSecret: process.env.SUPABASE_JWT_SECRET,
+  signingKey: process.env.SIGNING_KEY ? JSON.parse(process.env.SIGNING_KEY) : undefined,
   api: JSON.parse(process.env.API_CONFIG ?? "{}"),
   auth: JSON.parse(process.env.AUTH_CONFIG ?? "{}"),
 };
@@ -158,11 +160,47 @@ const trustTokens = async (context, next) => {
 // --- GoTrue ---------------------------------------------------------------------------------------------------
 
 const base64url = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-const claimsOf = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+const decoded = (part) => JSON.parse(Buffer.from(part, "base64url"));
+const claimsOf = (token) => decoded(token.split(".")[1]);
 
-function signed(claims) {
+function hs256(claims) {
   const body = `${base64url({ alg: "HS256", typ: "JWT" })}.${base64url(claims)}`;
   return `${body}.${createHmac("sha256", settings.jwtSecret).update(body).digest("base64url")}`;
+}
+
+// Lite knows HS256 alone. With a signing key, tokens are ES256 outside this process and HS256 inside it.
+const raw = "ieee-p1363"; // JWS signatures are not DER
+const { kty, crv, x, y, kid } = settings.signingKey ?? {};
+const publicJwk = { kty, crv, x, y, kid, alg: "ES256", use: "sig", key_ops: ["verify"], ext: true };
+const privateKey = settings.signingKey && createPrivateKey({ key: settings.signingKey, format: "jwk" });
+const publicKey = settings.signingKey && createPublicKey({ key: settings.signingKey, format: "jwk" });
+const jwks = () => Response.json({ keys: settings.signingKey ? [publicJwk] : [] });
+
+function signed(claims) {
+  if (!privateKey) return hs256(claims);
+  const body = `${base64url({ alg: "ES256", kid, typ: "JWT" })}.${base64url(claims)}`;
+  const signature = sign("sha256", Buffer.from(body), { key: privateKey, dsaEncoding: raw });
+  return `${body}.${signature.toString("base64url")}`;
+}
+
+function isOurs(token) {
+  const [header, claims, signature] = token.split(".");
+  try {
+    const { alg } = decoded(header);
+    const bytes = Buffer.from(signature, "base64url");
+    const key = { key: publicKey, dsaEncoding: raw };
+    return alg === "ES256" && verify("sha256", Buffer.from(`${header}.${claims}`), key, bytes);
+  } catch {
+    return false;
+  }
+}
+
+function translated(request) {
+  const token = request.headers.get("authorization")?.match(/^Bearer (.+\..+\..+)$/)?.[1];
+  if (!privateKey || !token) return request;
+  const headers = new Headers(request.headers);
+  headers.set("authorization", `Bearer ${isOurs(token) ? hs256(claimsOf(token)) : "not.our.token"}`);
+  return new Request(request, { headers });
 }
 
 // Lite's tokens lack claims that GoTrue's have, the issuer first among them.
@@ -229,6 +267,7 @@ async function reachable(rest) {
 
 async function route(request, peer, { auth, rest }) {
   const { pathname } = new URL(request.url);
+  if (pathname === "/auth/v1/.well-known/jwks.json") return jwks();
   if (pathname.startsWith("/auth/v1/")) return completed(await auth.fetch(request, peer));
   if (!(await reachable(rest))) return unavailable();
   return pathname === "/ready" ? Response.json({ ready: true }) : rest.fetch(request, peer);
@@ -245,7 +284,7 @@ async function main() {
   serve({
     port: settings.port,
     hostname: "127.0.0.1",
-    fetch: (request, env) => route(request, { peerAddress: env.incoming?.socket?.remoteAddress ?? null }, apps),
+    fetch: (request, env) => route(translated(request), { peerAddress: env.incoming?.socket?.remoteAddress ?? null }, apps),
   });
   for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => process.exit(0));
 }

