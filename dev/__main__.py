@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,37 +13,36 @@ from dev import story
 from dev.child import StackError
 from dev.control import ACTIONS, Control, ask
 from dev.setup import set_up
-from dev.stack import ORDER, ROOT, Stack, choose_home
+from dev.stack import ORDER, ROOT, Stack, choose_home, shown
 
 
 def main() -> int:
     arguments = parser().parse_args()
-    signal.signal(signal.SIGTERM, interrupt)
+    for each in (signal.SIGTERM, signal.SIGINT):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(each, interrupt)
     try:
         return int(arguments.does(arguments))
-    except (StackError, story.StoryError, RuntimeError) as error:
+    except (StackError, story.StoryError, RuntimeError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
+WORDS = {"stop": "stop a part", "start": "start a stopped part again", "kill": "SIGKILL a part"}
+PARTS = f"PART: {' '.join(ORDER)}"
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m dev", description=__doc__, epilog=f"PART: {' '.join(ORDER)}"
-    )
-    top.add_argument(
-        "--home", type=Path, default=ROOT / ".stack", help="where the stack lives (default: .stack)"
-    )
+    top = argparse.ArgumentParser(prog="python -m dev", description=__doc__, epilog=PARTS)
+    take_home(top, default=ROOT / ".stack")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add(commands, "setup", setup, "install what the stack needs")
     add(commands, "run", run, "start the stack, play the story, serve until Ctrl-C")
-    add(commands, "story", play, "start the stack, play the story, stop the stack; exit 0 if all of it held")
+    add(commands, "story", play, "start the stack, play the story, stop; exit 0 if all of it held")
     add(commands, "status", order, "a line per part of the running stack: name, state, pid, address")
-    for action, what in zip(
-        ACTIONS, ("stop a part", "start a stopped part again", "SIGKILL a part"), strict=True
-    ):
-        add(commands, action, order, what).add_argument("part", choices=ORDER, metavar="PART")
+    for action in ACTIONS:
+        add(commands, action, order, WORDS[action]).add_argument("part", choices=ORDER, metavar="PART")
     return top
 
 
@@ -52,9 +52,14 @@ def add(
     does: Callable[[argparse.Namespace], int],
     what: str,
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=what, description=what, epilog=f"PART: {' '.join(ORDER)}")
+    command = commands.add_parser(name, help=what, description=what, epilog=PARTS)
     command.set_defaults(does=does, action=name, part="")
+    take_home(command, default=argparse.SUPPRESS)  # keeps what stood before the command
     return command
+
+
+def take_home(command: argparse.ArgumentParser, default: object) -> None:
+    command.add_argument("--home", type=Path, default=default, help="where the stack lives (default: .stack)")
 
 
 def setup(_: argparse.Namespace) -> int:
@@ -88,7 +93,8 @@ def watch(stack: Stack) -> None:
         while True:
             dead = {name for name, child in stack.children.items() if child.state.startswith("died")}
             for name in dead - told:
-                print(stack.children[name].complaint("died"), file=sys.stderr)
+                child = stack.children[name]
+                print(f"{name} {child.state}; its log is {shown(child.log)}", file=sys.stderr)
             told = dead
             time.sleep(0.5)
     except KeyboardInterrupt:

@@ -6,9 +6,10 @@ A tick that is missed loses nothing; two workers are safe because the claims are
 import asyncio
 import time
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from core.domain.payments import Order
-from core.domain.pushes import Push
+from core.domain.pushes import Push, Settlement, SpendPage
 from core.errors import KeyfundError, TransientError
 from core.flows.push import Pusher
 from core.flows.settle import Settler
@@ -18,6 +19,7 @@ from core.store import ServiceStore
 from core.store.service import ClaimedEvent
 
 log = get_logger()
+OVERLAP = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,44 @@ class ProbeLiteLLM:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleUsage:
+    """Book what LiteLLM shows as spent since the last time, and have a look where it shows less."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+    every_seconds: int
+
+    async def run_once(self) -> int:
+        settlement = await self.store.claim_settlement(self.every_seconds)
+        if settlement is None:
+            return 0
+        try:
+            newest = await self._settle(settlement)
+        except KeyfundError as error:
+            log.warning("usage.not_settled", error=str(error))
+            return 0
+        if newest is not None:
+            await self.store.finish_settlement(newest)
+        return 0
+
+    async def _settle(self, settlement: Settlement) -> datetime | None:
+        """Settle page by page; returns up to where, in LiteLLM's own time."""
+        changes = await self.litellm.read_changes()
+        booked = await self.store.settle_usage(settlement, changes.spenders)
+        if not changes.is_last and not _reaches(changes, settlement.mark):
+            async for page in self.litellm.walk_keys():
+                booked += await self.store.settle_usage(settlement, page.spenders)
+        if booked:
+            log.info("usage.settled", accounts=booked)
+        return changes.newest
+
+
+def _reaches(changes: SpendPage, mark: datetime | None) -> bool:
+    """Whether nothing can have changed since the mark that is not on this page."""
+    return mark is not None and changes.oldest is not None and changes.oldest < mark - OVERLAP
+
+
+@dataclass(frozen=True, slots=True)
 class HealAccounts:
     """Make what a swallowed trigger error left out, and close what a removed user left behind."""
 
@@ -131,7 +171,7 @@ class Beat:
         return 0
 
 
-Job = PushAccounts | HandleEvents | VerifyOrders | ProbeLiteLLM | HealAccounts | Beat
+Job = PushAccounts | HandleEvents | VerifyOrders | ProbeLiteLLM | SettleUsage | HealAccounts | Beat
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from worker.jobs import (
     ProbeLiteLLM,
     PushAccounts,
     Runner,
+    SettleUsage,
     VerifyOrders,
 )
 
@@ -30,6 +31,7 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
+        yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
     if parts.settler is not None:
         yield "handle_events", 1, HandleEvents(store, parts.settler, at_once, settings.lease_seconds)
         yield "verify_orders", 30, VerifyOrders(store, parts.settler, at_once)

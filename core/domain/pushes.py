@@ -1,6 +1,7 @@
 """A leased account on its way to LiteLLM, and how it went."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from core.domain.keys import WantedKey
@@ -54,6 +55,32 @@ class Effect(StrEnum):
     NO = "no"
     UNKNOWN = "unknown"
     EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Spender:
+    """A user's spend as LiteLLM shows it, in micro-dollars; None: LiteLLM has keys of theirs, but no user."""
+
+    user_id: str
+    spend_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendPage:
+    """Users behind one page of keys, and when its first and last key changed, in LiteLLM's time."""
+
+    spenders: tuple[Spender, ...]
+    oldest: datetime | None
+    newest: datetime | None
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A settlement that is ours to carry out: up to where spend is booked, and when it began."""
+
+    mark: datetime | None
+    asked_at: str
 
 
 class Probe(StrEnum):

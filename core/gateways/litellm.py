@@ -7,20 +7,23 @@ explicit nulls clear; a 200 proves nothing about values, so everything is read b
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import httpx
 import stamina
 
 from core.domain.keys import ObservedKey, ObservedUser, WantedKey
 from core.domain.money import cents_from_dollars, dollars_from_cents, dollars_from_micros, micros_from_dollars
-from core.domain.pushes import Probe
+from core.domain.pushes import Probe, Spender, SpendPage
 from core.errors import RefusedError, TransientError
 from core.http import make_client, retry_after_seconds
 from core.settings import Settings
 
 Json = dict[str, Any]
+PAGE_SIZE = 100  # the largest that LiteLLM gives
 BUDGET_OWNER = re.compile(r"\b(Key|User)=")
 
 
@@ -113,6 +116,39 @@ class LiteLLM:
 
     async def unblock_key(self, key_hash: str) -> None:
         await self._write(f"{self._base_url}/key/unblock", {"key": key_hash})
+
+    # ------------------------------------------------------------------ spend
+
+    async def read_changes(self) -> SpendPage:
+        """The users behind the hundred keys that changed last.
+
+        It cannot be paged further: one flush stamps its whole batch with one millisecond, and ties lose
+        rows between pages. Where it does not reach back far enough, walk all keys instead.
+        """
+        return await self._read_keys({"sort_by": "updated_at", "sort_order": "desc"}, page=1)
+
+    async def walk_keys(self) -> AsyncIterator[SpendPage]:
+        """The users behind all keys, page by page, in an order that use does not disturb."""
+        page = 1
+        while True:
+            answer = await self._read_keys({"sort_by": "token", "sort_order": "asc"}, page)
+            yield answer
+            if answer.is_last:
+                return
+            page += 1
+
+    async def _read_keys(self, order: Mapping[str, str], page: int) -> SpendPage:
+        fixed = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "user"}
+        body = await self._read("/key/list", {**order, **fixed, "page": str(page)})
+        keys = [key for key in (body or {}).get("keys") or [] if isinstance(key, Mapping)]
+        times = [datetime.fromisoformat(key["updated_at"]) for key in keys if key.get("updated_at")]
+        spenders = {key["user_id"]: _spender(key) for key in keys if _is_account(key.get("user_id"))}
+        return SpendPage(
+            spenders=tuple(spenders.values()),
+            oldest=min(times, default=None),
+            newest=max(times, default=None),
+            is_last=page >= int((body or {}).get("total_pages") or 0),
+        )
 
     # ----------------------------------------------------------------- health
 
@@ -223,6 +259,20 @@ def _limits(wanted: WantedKey) -> Json:
         "rpm_limit": wanted.rpm_limit,
         "tpm_limit": wanted.tpm_limit,
     }
+
+
+def _is_account(user_id: object) -> bool:
+    """Our accounts are Supabase users, so their ids are UUIDs; others on the same LiteLLM are not ours."""
+    try:
+        return isinstance(user_id, str) and str(UUID(user_id)) == user_id
+    except ValueError:
+        return False
+
+
+def _spender(key: Mapping[str, Any]) -> Spender:
+    user = key.get("user")
+    spend = micros_from_dollars(user.get("spend") or 0.0) if isinstance(user, Mapping) else None
+    return Spender(key["user_id"], spend)
 
 
 def _certainly_not_sent(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from core.domain.keys import KeyState, WantedKey
 from core.domain.payments import Credit, Event, Order, Review
-from core.domain.pushes import Effect, KeyResult, Push, Verdict
+from core.domain.pushes import Effect, KeyResult, Push, Settlement, Spender, Verdict
 from core.http import make_client
 from core.settings import Settings
 from core.store.calls import execute
@@ -139,6 +140,22 @@ class ServiceStore:
     async def release_push(self, push: Push) -> bool:
         """Give an untouched account back."""
         return bool(await self._call("release_push", user_id=push.user_id, token=push.token))
+
+    async def claim_settlement(self, every_seconds: int) -> Settlement | None:
+        """For the one process whose turn it is; None for all others."""
+        row = await self._call("claim_settlement", every_seconds=every_seconds)
+        if not row:
+            return None
+        mark = datetime.fromisoformat(row["mark"]) if row["mark"] else None
+        return Settlement(mark=mark, asked_at=row["asked_at"])
+
+    async def settle_usage(self, settlement: Settlement, spenders: Sequence[Spender]) -> int:
+        """Book users' spends; returns for how many there was something to book."""
+        rows = [{"user_id": one.user_id, "spend_micros": one.spend_micros} for one in spenders]
+        return int(await self._call("settle_usage", spenders=rows, asked_at=settlement.asked_at))
+
+    async def finish_settlement(self, mark: datetime) -> None:
+        await self._call("finish_settlement", mark=mark.isoformat())
 
     async def claim_probe(self) -> bool:
         """True for the one process that may ask an absent LiteLLM whether it is back."""

@@ -15,7 +15,7 @@ create table if not exists supabase_migrations.schema_migrations (
 """
 
 
-class MigrationError(Exception):
+class MigrationError(RuntimeError):
     """A file failed; nothing of it was kept. The message names the file and the line."""
 
 

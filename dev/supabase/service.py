@@ -33,7 +33,7 @@ AUTH = ("site_url", "additional_redirect_urls", "jwt_expiry", "enable_signup", "
 class Keys:
     """What a project's settings page shows.
 
-    ``signing_key`` is a private ES256 key as JWK: user tokens are signed with it, and its public half is in the
+    ``signing_key`` is a private ES256 key as JWK: it signs user tokens, and its public half is in the
     project's JWKS, as in every new project. Empty in projects that still sign with ``jwt_secret``.
     """
 

@@ -30,6 +30,7 @@ create table keyfund.accounts (
   booked_micros bigint not null default 0,
   seen_micros bigint not null default 0,
   epoch integer not null default 0,
+  epoch_at timestamptz,
   lower_micros bigint,
   revision bigint not null default 0,
   confirmed_revision bigint not null default 0,

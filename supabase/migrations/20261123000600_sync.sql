@@ -227,7 +227,8 @@ begin
     perform keyfund.book_usage(v_account, p_spend_micros);
   elsif p_user_is_missing or v_account.lower_micros is not null then
     v_verdict := 'new_epoch';
-    update keyfund.accounts set epoch = epoch + 1, seen_micros = p_spend_micros, lower_micros = null where user_id = p_user_id;
+    update keyfund.accounts set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null
+    where user_id = p_user_id;
   else
     v_verdict := 'read_again';
     update keyfund.accounts set lower_micros = p_spend_micros where user_id = p_user_id;

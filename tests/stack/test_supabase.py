@@ -1,13 +1,17 @@
 """The stand-in refuses what a hosted Supabase refuses, and answers as it does."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import jwt
 import psycopg
 import pytest
 
 from dev import supabase
+from dev.child import Child
+from dev.stack import ROOT, free_port
 from dev.supabase.migrate import MigrationError
 from tests.support import Connection, Database, User, as_role, eventually
 
@@ -55,7 +59,10 @@ def test_a_sign_up_runs_as_supabase_auth_admin(admin_db: Connection, sign_up: Ca
     admin_db.execute("grant usage on schema extensions to supabase_auth_admin")
     admin_db.execute("""
         create function extensions.look() returns trigger language plpgsql as $$
-        begin insert into extensions.seen values (session_user || '/' || current_user, new.id); return new; end $$
+        begin
+          insert into extensions.seen values (session_user || '/' || current_user, new.id);
+          return new;
+        end $$
     """)
     admin_db.execute(
         "create trigger look after insert on auth.users for each row execute function extensions.look()"
@@ -114,3 +121,62 @@ def test_a_migration_that_fails_leaves_nothing_and_is_named_with_its_line(
     (tmp_path / "29990101000001_second.sql").write_text("create table public.b (id int);")
     assert supabase.apply_migrations(database.url(), tmp_path) == ["29990101000001"]
     assert supabase.apply_migrations(database.url(), tmp_path) == []
+
+
+@pytest.fixture
+def asymmetric(database: Database, tmp_path: Path) -> Iterator[tuple[str, supabase.Keys]]:
+    """The HTTP side alone, as of a project that signs with ES256: its address and its keys."""
+    keys = supabase.Keys.random(asymmetric=True)
+    part = supabase.part(ROOT, address=database.address, database=database.name, port=free_port(), keys=keys)
+    child = Child(part, tmp_path / "supabase.log", {})
+    child.spawn()
+    try:
+        child.wait_ready()
+        yield part.url, keys
+    finally:
+        child.stop()
+
+
+def test_es256_tokens_verify_against_the_jwks_and_only_they_are_taken(
+    asymmetric: tuple[str, supabase.Keys],
+) -> None:
+    url, keys = asymmetric
+    headers = {"apikey": keys.publishable}
+    person = {"email": "ada@example.com", "password": "long enough"}
+    token = httpx.post(f"{url}/auth/v1/signup", headers=headers, json=person).json()["access_token"]
+    key = jwt.PyJWKClient(f"{url}/auth/v1/.well-known/jwks.json").get_signing_key_from_jwt(token)
+    claims = jwt.decode(token, key, algorithms=["ES256"], audience="authenticated", issuer=f"{url}/auth/v1")
+    forged = jwt.encode(claims, keys.jwt_secret)
+    for sent, status in ((token, 200), (forged, 401)):
+        seen = httpx.get(f"{url}/rest/v1/profiles", headers=headers | {"Authorization": f"Bearer {sent}"})
+        assert seen.status_code == status
+
+
+CHANGE = re.compile(
+    r"(?<!for )(?<!do )\b(update\s+\S+\s+((as\s+)?\S+\s+)?set|delete\s+from)\b", re.IGNORECASE
+)
+COMMENT_OR_LITERAL = re.compile(r"--[^\n]*|'[^']*'")
+
+
+def test_no_function_updates_or_deletes_without_a_where(db: Connection) -> None:
+    """Hosted PostgREST loads safeupdate, which refuses that inside functions too; it is missing here."""
+    rows = db.execute(
+        "select p.oid::regprocedure::text, p.prosrc from pg_proc p join pg_language l on l.oid = p.prolang "
+        "where l.lanname in ('sql', 'plpgsql') and p.pronamespace::regnamespace::text "
+        "not in ('pg_catalog', 'information_schema', 'auth', 'extensions')"
+    ).fetchall()
+    assert rows
+    assert not [(name, statement) for name, source in rows for statement in unsafe(source)]
+
+
+def unsafe(source: str) -> list[str]:
+    statements = [" ".join(text.split()) for text in COMMENT_OR_LITERAL.sub("", source).split(";")]
+    return [text for text in statements if CHANGE.search(text) and " where " not in f" {text} "]
+
+
+def test_the_search_for_unsafe_statements_finds_them() -> None:
+    assert unsafe("begin update public.a set x = 1; delete from public.b where true; end")
+    assert unsafe("delete from public.b")
+    assert not unsafe(
+        "update a set x = ';' where id = 1; insert into a values (1) on conflict do update set x = 1;"
+    )

@@ -1,0 +1,69 @@
+"""Who may do what in the exposed schema. A new table or function without its line here fails a test."""
+
+OWNER, SERVICE = "owner", "service"
+CALLERS = ("owner", "stranger", "anon", "service")
+"""owner: whose row it is. stranger: anyone else signed in. service: the holder of the service key."""
+
+VERBS = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
+
+TABLES: dict[str, dict[str, set[str]]] = {
+    # What a stranger is let to select, row-level security empties.
+    "profiles": {"select": {"owner", "stranger", "service"}},
+    "virtual_keys": {"select": {"owner", "stranger", "service"}},
+    "transactions": {"select": {"owner", "stranger", "service"}},
+    "credit_ledger": {"select": {"owner", "stranger", "service"}},
+    "credit_packages": {"select": {"owner", "stranger", "service"}},
+}
+"""By table: each verb that anyone may use, and who. Everything else is refused."""
+
+SIGNED_IN = {"owner", "stranger"}
+SERVICE_ALONE = {"service"}
+NOBODY: set[str] = set()
+
+FUNCTIONS: dict[str, set[str]] = {
+    "handle_new_user": NOBODY,  # a trigger
+    # What people do with their own keys; each looks for the caller's own row.
+    "create_virtual_key": SIGNED_IN,
+    "update_virtual_key": SIGNED_IN,
+    "block_virtual_key": SIGNED_IN,
+    "unblock_virtual_key": SIGNED_IN,
+    "revoke_virtual_key": SIGNED_IN,
+    "resync_virtual_key": SIGNED_IN,
+    "is_administrator": SIGNED_IN,
+    # Checkout and payments.
+    "open_order": SERVICE_ALONE,
+    "repeat_order": SERVICE_ALONE,
+    "record_checkout": SERVICE_ALONE,
+    "refuse_checkout": SERVICE_ALONE,
+    "get_payment": SERVICE_ALONE,
+    "credit_payment": SERVICE_ALONE,
+    "observe_payment": SERVICE_ALONE,
+    "review_payment": SERVICE_ALONE,
+    "claim_verifications": SERVICE_ALONE,
+    # The inbox of Paystack's events.
+    "receive_event": SERVICE_ALONE,
+    "claim_events": SERVICE_ALONE,
+    "finish_event": SERVICE_ALONE,
+    "fail_event": SERVICE_ALONE,
+    # Pushes to LiteLLM.
+    "claim_pushes": SERVICE_ALONE,
+    "claim_push": SERVICE_ALONE,
+    "observe_spend": SERVICE_ALONE,
+    "recheck_keys": SERVICE_ALONE,
+    "finish_push": SERVICE_ALONE,
+    "fail_push": SERVICE_ALONE,
+    "release_push": SERVICE_ALONE,
+    "claim_probe": SERVICE_ALONE,
+    "report_gateway": SERVICE_ALONE,
+    # Running the thing.
+    "heal_accounts": SERVICE_ALONE,
+    "beat_worker": SERVICE_ALONE,
+    "check_installation": SERVICE_ALONE,
+    "read_status": SERVICE_ALONE,
+}
+"""By function of `public`: who may execute it. No overloads: PostgREST could not tell them apart."""
+
+WITHOUT_INDEX = {
+    "public.credit_packages.active": "a dozen rows that fit in one page",
+}
+"""Columns of policies and foreign keys that need no index, and why."""
