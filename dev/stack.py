@@ -160,6 +160,7 @@ class Stack:
                 port=port["paystack"],
                 secret_key=self.paystack_key,
                 webhook_url=f"{url['webhook']}/webhooks/paystack",
+                state_file=self.home / "paystack.state",
             ),
             service.webhook(ROOT, port=port["webhook"], settings=settings),
             service.worker(ROOT, port=port["worker"], settings=settings),

@@ -284,6 +284,6 @@ class _Attempt:
                 return Effect.UNKNOWN
             if probe is Probe.WALLET_EXCEEDED:
                 return Effect.NO
-            if probe is not Probe.KEY_REFUSED:
-                return Effect.YES  # usable, or stopped by its own cap alone
-        return Effect.YES  # no key to ask with: the wallet was read back
+            if probe is Probe.USABLE:
+                return Effect.YES
+        return Effect.YES  # no key, or each stopped by its own cap or block: the wallet was read back

@@ -6,6 +6,7 @@ explicit nulls clear; a 200 proves nothing about values, so everything is read b
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
@@ -210,7 +211,22 @@ class LiteLLM:
             on=_certainly_not_sent, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
         ):
             with attempt:
-                await self._send("POST", url, json=body)
+                try:
+                    await self._send("POST", url, json=body)
+                except RefusedError as refusal:
+                    if refusal.status == httpx.codes.BAD_REQUEST:
+                        await self._check_database()
+                    raise
+
+    async def _check_database(self) -> None:
+        """Tell a refusal from an outage: without its database LiteLLM answers its writes with 400.
+
+        Reads answer 500 then, which raises TransientError here; a user that does not exist is a 404.
+        """
+        with contextlib.suppress(RefusedError):
+            await self._send(
+                "GET", f"{self._base_url}/v2/user/info", params={"user_id": "keyfund-is-it-there"}
+            )
 
     async def _send(self, method: str, url: str, **request: Any) -> Json:
         headers = {**self._headers, **request.pop("headers", {})}
