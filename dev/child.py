@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # no stubs among the locked packages
+import psutil
 
 from dev.part import Part
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # no stubs among the locked packages
+import psutil
 
 from dev.child import kill_all
 

@@ -33,8 +33,16 @@ class Finding:
     text: str
 
 
-async def examine(settings: Settings, model: str | None, say: Callable[[Finding], None]) -> bool:
-    """Examine the configured LiteLLM, saying each finding as it comes. True: nothing is broken."""
+async def examine(
+    settings: Settings,
+    model: str | None,
+    say: Callable[[Finding], None],
+    flush_seconds: float = FLUSH_SECONDS,
+) -> bool:
+    """Examine the configured LiteLLM, saying each finding as it comes. True: nothing is broken.
+
+    ``flush_seconds`` is how long LiteLLM is given to write down what a call cost.
+    """
     if settings.litellm_base_url is None or settings.litellm_master_key is None:
         say(Finding(Verdict.BROKEN, "LITELLM_BASE_URL and LITELLM_MASTER_KEY are not set."))
         return False
@@ -43,7 +51,7 @@ async def examine(settings: Settings, model: str | None, say: Callable[[Finding]
     async with make_client(timeout_seconds=60) as client:
         try:
             async with admit(client, settings.litellm_base_url, master_key) as patient:
-                async for finding in _findings(patient, model, settings.litellm_cache_seconds):
+                async for finding in _findings(patient, model, settings.litellm_cache_seconds, flush_seconds):
                     say(finding)
                     healthy = healthy and finding.verdict is not Verdict.BROKEN
         except httpx.HTTPStatusError as error:
@@ -56,7 +64,9 @@ async def examine(settings: Settings, model: str | None, say: Callable[[Finding]
     return healthy
 
 
-async def _findings(patient: Patient, model: str | None, cache_seconds: int) -> AsyncIterator[Finding]:
+async def _findings(
+    patient: Patient, model: str | None, cache_seconds: int, flush_seconds: float
+) -> AsyncIterator[Finding]:
     yield Finding(Verdict.OK, "LiteLLM answers, and accepts the master key.")
     yield await _is_for_life(patient)
     yield await _cannot_manage(patient)
@@ -68,7 +78,7 @@ async def _findings(patient: Patient, model: str | None, cache_seconds: int) -> 
     if not chosen:
         yield Finding(Verdict.BROKEN, "No model has a price: nothing that is used would ever be paid for.")
         return
-    yield await _charges_without_log(patient, chosen)
+    yield await _charges_without_log(patient, chosen, flush_seconds)
     yield await _wallet_binds_both_keys(patient, chosen, cache_seconds)
     yield await _refuses_before_overdraft(patient, chosen)
 
@@ -118,13 +128,13 @@ def _all_priced(models: dict[str, float]) -> Finding:
     )
 
 
-async def _charges_without_log(patient: Patient, model: str) -> Finding:
+async def _charges_without_log(patient: Patient, model: str, flush_seconds: float) -> Finding:
     answer = await patient.call(patient.keys[0], model, **{"no-log": True})
     if not answer.is_success:
         return Finding(
             Verdict.BROKEN, f"A call of {model} failed with {answer.status_code}: choose one with --model."
         )
-    deadline = time.monotonic() + FLUSH_SECONDS
+    deadline = time.monotonic() + flush_seconds
     while time.monotonic() < deadline:
         if (await patient.read()).get("spend"):
             return Finding(Verdict.OK, "A call that asks not to be logged is charged all the same.")

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # no stubs among the locked packages
+import psutil
 import psycopg
 import pytest
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # no stubs among the locked packages
+import psutil
 import pytest
 from dotenv import dotenv_values
 
