@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, an event name first, and no secret in any of them."""
+"""Structured logs: one JSON object a line, an event name in each, and no secret in any of them."""
 
 import logging
 import re

@@ -28,8 +28,14 @@ def _without_slash(url: str) -> str:
 Url = Annotated[
     str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$"), AfterValidator(_without_slash)
 ]
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+$")]
 Secret = Annotated[SecretStr, Field(min_length=8)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+REASONS = {
+    "string_pattern_mismatch": "is an address such as https://service.example",
+    "string_too_short": "is empty or too short",
+    "too_short": "is empty or too short",
+}
 PAYSTACK_KEYS = r"^\s*sk_(test|live)_[A-Za-z0-9]+(\s*,\s*sk_\1_[A-Za-z0-9]+)*\s*$"
 
 
@@ -56,12 +62,12 @@ class Settings(BaseSettings):
     paystack_base_url: Url = "https://api.paystack.co"
     paystack_timeout_seconds: Annotated[float, Field(ge=1, le=60)] = 12
 
-    webhook_host: str = "127.0.0.1"
+    webhook_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     webhook_port: Port = 8000
     webhook_base_url: Url | None = None
     worker_metrics_port: Port | None = None
     metrics_token: Secret | None = None
-    allowed_origins: Annotated[list[str], NoDecode] = []
+    allowed_origins: Annotated[list[Origin], NoDecode] = []
 
     credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2
     lease_seconds: Annotated[int, Field(ge=5, le=600)] = 60
@@ -74,7 +80,7 @@ class Settings(BaseSettings):
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
         origins = values.get("allowed_origins")
         if isinstance(origins, str):
-            values["allowed_origins"] = [origin.strip() for origin in origins.split(",") if origin.strip()]
+            values["allowed_origins"] = [origin.strip() for origin in origins.split(",")]
         level = values.get("log_level")
         if isinstance(level, str):
             values["log_level"] = level.lower()
@@ -84,6 +90,8 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Self:
         if (self.litellm_base_url is None) != (self.litellm_master_key is None):
             raise ValueError("LITELLM_BASE_URL and LITELLM_MASTER_KEY go together: set both or neither")
+        if self.litellm_base_url is None and (self.litellm_key_generate_url or self.litellm_key_update_url):
+            raise ValueError("LITELLM_KEY_GENERATE_URL and LITELLM_KEY_UPDATE_URL need LITELLM_BASE_URL")
         if self.lease_seconds < 2 * self.litellm_timeout_seconds:
             raise ValueError("LEASE_SECONDS must be at least twice LITELLM_TIMEOUT_SECONDS")
         keys = self.paystack_secret_key
@@ -120,5 +128,5 @@ def _describe(problem: dict[str, object]) -> str:
     name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
     if problem["type"] == "missing":
         return f"{name} is missing"
-    reason = str(problem["msg"]).removeprefix("Value error, ")
+    reason = REASONS.get(str(problem["type"])) or str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}: {reason}" if name else reason

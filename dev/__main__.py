@@ -30,7 +30,7 @@ def main() -> int:
 
 
 WORDS = {"stop": "stop a part", "start": "start a stopped part again", "kill": "SIGKILL a part"}
-PARTS = f"PART: {' '.join(ORDER)}"
+PARTS = f"PART (for stop, start, kill): {' '.join(ORDER)}"
 
 
 def parser() -> argparse.ArgumentParser:

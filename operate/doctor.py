@@ -120,7 +120,7 @@ async def _priced_models(patient: Patient) -> dict[str, float]:
 def _all_priced(models: dict[str, float]) -> Finding:
     unpriced = sorted(name for name, price in models.items() if price <= 0)
     if not unpriced:
-        return Finding(Verdict.OK, f"All {len(models)} models have a price.")
+        return Finding(Verdict.OK, f"All {len(models)} models have a price now.")
     return Finding(
         Verdict.WARNING,
         f"Without a price, so outside every wallet: {', '.join(unpriced)}. Give them one, or set "

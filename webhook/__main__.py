@@ -17,8 +17,9 @@ def main() -> int:
         print(f"keyfund webhook: {error.message}", file=sys.stderr)  # noqa: T201 (before there are logs)
         return 2
     configure_logs(settings.log_level, "webhook")
+    app = build_app(settings)
     uvicorn.run(
-        build_app(settings),
+        app,
         host=settings.webhook_host,
         port=settings.webhook_port,
         log_config=None,
@@ -26,7 +27,7 @@ def main() -> int:
         server_header=False,
         timeout_graceful_shutdown=30,
     )
-    return 0
+    return 2 if app.state.refused else 0
 
 
 if __name__ == "__main__":

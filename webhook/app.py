@@ -1,5 +1,6 @@
 """The service: every route on one screen."""
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from core.assembly import Assembly, assemble
-from core.errors import TransientError
+from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
 from webhook import answers
@@ -24,12 +25,13 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with assemble(settings) as parts:
-            await _check_installation(parts)
+            await _check_installation(app, parts)
             app.state.services = Services(parts, TokenVerifier(settings, parts.supabase), Background())
             yield
             await app.state.services.background.finish(seconds=settings.litellm_timeout_seconds)
 
-    app = FastAPI(title="Keyfund", version="1", lifespan=lifespan, docs_url="/api/docs", redoc_url=None)
+    app = FastAPI(title="Keyfund", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.refused = False
     app.include_router(routes())
     answers.install(app)
     if settings.allowed_origins:
@@ -42,12 +44,16 @@ def build_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _check_installation(parts: Assembly) -> None:
+async def _check_installation(app: FastAPI, parts: Assembly) -> None:
     """Refuse to start where credits are counted differently; a database that is away is waited for."""
     try:
         await parts.store.check_installation(parts.settings.credit_value_cents)
     except TransientError:
         log.warning("webhook.database_away")
+    except RefusedError as error:
+        log.error("webhook.refused", error=str(error))
+        app.state.refused = True
+        signal.raise_signal(signal.SIGTERM)  # uvicorn then ends in order, without a traceback
 
 
 def routes() -> APIRouter:

@@ -16,6 +16,7 @@ from core.store import CallerStore
 from webhook.tokens import Caller, TokenVerifier
 
 log = get_logger()
+MOST_TASKS = 64
 
 
 @dataclass(slots=True)
@@ -23,6 +24,11 @@ class Background:
     """Work that goes on after the answer. What is lost with the process, the worker finds in the database."""
 
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @property
+    def is_full(self) -> bool:
+        """A crowd is better left to the worker than kept waiting here."""
+        return len(self.tasks) >= MOST_TASKS
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

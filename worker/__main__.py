@@ -27,7 +27,7 @@ async def work(settings: Settings) -> int:
             return 2
         runner, pulse = Runner(), Pulse()
         scheduler = build_scheduler(parts, runner)
-        scheduler.add_job(pulse.beat, "interval", seconds=5)
+        scheduler.add_job(pulse.beat, "interval", seconds=5, id="pulse")
         health = None
         if settings.worker_metrics_port is not None:
             health = serve_health(settings.webhook_host, settings.worker_metrics_port, pulse)

@@ -115,14 +115,17 @@ class _Attempt:
                 self._log.warning(
                     "sync.key_failed", key_id=result.id, outcome=result.outcome, error=result.error
                 )
+        if not finished:
+            self._log.warning("sync.lease_lost")
+            return False
         self._log.info(
-            "sync.pushed" if finished else "sync.lease_lost",
+            "sync.pushed",
             budget_micros=user.budget_micros,
             spend_micros=user.spend_micros,
             keys=len(results),
             effect=effect,
         )
-        return finished
+        return True
 
     async def _fail(
         self,

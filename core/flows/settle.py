@@ -39,6 +39,8 @@ class Settler:
     async def handle_event(self, event: ClaimedEvent) -> bool:
         """Handle a stored event to its end, or record why not and leave it for the next try.
 
+        Only ``charge.success`` has an effect; every other event is kept.
+
         Raises:
             KeyfundError: the database could not record the end; its lease runs out and it is done again.
         """

@@ -147,6 +147,17 @@ comment on function keyfund.follow_entry() is 'What changes in the same transact
 create trigger credit_ledger_is_followed after insert on public.credit_ledger
   for each row execute function keyfund.follow_entry();
 
+create function keyfund.follow_status() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  perform keyfund.touch_account(new.id, true);
+  return null;
+end;
+$$;
+comment on function keyfund.follow_status() is 'Suspended or back: the wallet in LiteLLM becomes 0 or what it was, before anything else is pushed.';
+create trigger profiles_status_is_followed after update of status on public.profiles
+  for each row when (old.status is distinct from new.status) execute function keyfund.follow_status();
+
 -- --------------------------------------------------- what owners may do
 
 create function keyfund.own_key(p_key_id uuid) returns public.virtual_keys

@@ -103,8 +103,8 @@ begin
   if not found then
     return;
   end if;
+  -- With its status the wallet in LiteLLM becomes 0.
   update public.profiles set email = null, status = 'deleted', updated_at = now() where id = p_user_id;
-  perform keyfund.touch_account(p_user_id, true); -- the wallet in LiteLLM becomes 0
   delete from public.virtual_keys where user_id = p_user_id and state = 'placeholder';
   update public.virtual_keys set state = 'revoked', revoked_at = now(), name = 'Deleted'
   where user_id = p_user_id and state <> 'revoked';
@@ -140,8 +140,12 @@ begin
     select u.id from auth.users u
     where not exists (select from keyfund.accounts a where a.user_id = u.id) limit p_limit
   loop
-    perform keyfund.ensure_account(v_user_id);
-    v_opened := v_opened + 1;
+    begin
+      perform keyfund.ensure_account(v_user_id);
+      v_opened := v_opened + 1;
+    exception when others then
+      raise warning 'keyfund: no account yet for % (%)', v_user_id, sqlstate; -- the others must not wait for it
+    end;
   end loop;
   for v_user_id in
     select p.id from public.profiles p

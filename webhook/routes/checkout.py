@@ -39,15 +39,16 @@ PAGE = """<!doctype html>
 body {{ max-width: 32rem; margin: 15vh auto 0; padding: 0 1.5rem }}
 p.reference {{ opacity: .7; font-size: .85rem; overflow-wrap: anywhere }}
 </style></head>
-<body><main><h1>{title}</h1><p>{sentence}</p><p><a href="/analytics">Back to your keys</a></p>
+<body><main><h1>{title}</h1><p>{sentence}</p>
 <p class="reference">Reference {reference}</p></main></body></html>
 """
 
 
 async def returned(services: ServicesHere, reference: Reference) -> HTMLResponse:
     """Settle and say how it went. Reading the page twice, or beside the webhook, changes nothing."""
+    settler = services.settler
     try:
-        title, sentence = SENTENCES[await services.settler.settle(reference)]
+        title, sentence = SENTENCES[await settler.settle(reference)]
     except KeyfundError as error:
         log.warning("checkout.not_settled", reference=reference, error=str(error))
         title, sentence = LATER

@@ -4,7 +4,6 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from core.errors import NotConfiguredError, RefusedError
-from core.flows.settle import Settler
 from core.logs import get_logger
 from core.payments.paystack import is_signed, parse_event
 from webhook.services import ServicesHere
@@ -28,11 +27,13 @@ async def receive(request: Request, services: ServicesHere) -> Received:
         log.warning("webhook.bad_signature", bytes=len(raw))
         raise RefusedError("bad_signature", "The signature does not fit the body.", status=401)
     event = parse_event(raw)
-    claimed = await services.parts.store.receive_event(event, services.parts.settings.lease_seconds)
+    busy = services.background.is_full
+    # Without a lease it is due at once, for the worker.
+    lease_seconds = 0 if busy else services.parts.settings.lease_seconds
+    claimed = await services.parts.store.receive_event(event, lease_seconds)
     log.info("webhook.received", name=event.name, reference=event.reference, repetition=claimed is None)
-    if claimed is not None:
-        settler: Settler = services.settler
-        services.background.start(settler.handle_event(claimed))
+    if claimed is not None and not busy:
+        services.background.start(services.settler.handle_event(claimed))
     return Received()
 
 

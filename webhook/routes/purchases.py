@@ -103,6 +103,8 @@ async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payme
 def _payment(row: dict[str, Any]) -> Payment:
     times = {step: row[column] for step, column in STEPS.items()}
     unreached = [step for step in ("credited", "pushed", "effective") if times[step] is None]
+    if row["status"] in ("failed", "abandoned", "reversed"):
+        unreached = []  # nothing is waited for, though a late success would still be credited
     return Payment(
         **{name: row[name] for name in ("reference", "status", "credits", "amount", "currency")},
         # Only while it can still be paid.

@@ -1,17 +1,20 @@
 """How the caller's keys stand with LiteLLM, and having one looked at again."""
 
 import asyncio
-from typing import Literal
+import time
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from core.errors import RefusedError
+from core.store import CallerStore
 from webhook.routes.keys import Key
 from webhook.routes.status import LiteLLMState, describe_litellm
 from webhook.services import CallerHere, ServicesHere
 
-WAIT_SECONDS = 5
+WAIT_SECONDS = 5.0
+LOOK_SECONDS = 0.1
 
 
 class KeySync(BaseModel):
@@ -52,10 +55,17 @@ async def sync_key(body: SyncRequest, caller: CallerHere, services: ServicesHere
         row = await store.create_key({})
     else:
         row = await store.resync_key(str(body.key_id))
-    push = services.push_soon(caller.user_id)
-    if push is not None:
-        await asyncio.wait([push], timeout=WAIT_SECONDS)
-    row = await store.get_key(row["id"])
-    if row is None:
-        raise RefusedError("key_not_found", "There is no such key.", status=404)
-    return Synced(key=Key(**row))
+    services.push_soon(caller.user_id)
+    return Synced(key=Key(**await _settled(store, row["id"])))
+
+
+async def _settled(store: CallerStore, key_id: str) -> dict[str, Any]:
+    """The row once it is no longer pending, whoever pushes it, or as it is when the wait is over."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        row = await store.get_key(key_id)
+        if row is None:
+            raise RefusedError("key_not_found", "There is no such key.", status=404)
+        if row["sync_status"] != "pending" or time.monotonic() > deadline:
+            return row
+        await asyncio.sleep(LOOK_SECONDS)
