@@ -103,8 +103,16 @@ class ProbeLiteLLM:
             log.warning("litellm.away", error=str(error))
             await self.store.report_gateway(ok=False, error=str(error))
         else:
-            await self.store.report_gateway(ok=True)
+            await self.store.report_gateway(ok=True, warnings=await self._warnings())
         return 0
+
+    async def _warnings(self) -> list[str]:
+        """What of the doctor's questions can be asked for nothing, all the time."""
+        try:
+            unpriced = await self.litellm.find_unpriced_models()
+        except KeyfundError:
+            return []  # a key of fewer rights may not ask
+        return [f"Without a price, so outside every wallet: {', '.join(unpriced)}."] if unpriced else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,12 @@ class LiteLLM:
             raise TransientError("litellm_database_down", "LiteLLM is up, but its database is not.")
         await self._send("GET", f"{self._base_url}/models")
 
+    async def find_unpriced_models(self) -> tuple[str, ...]:
+        """Models whose use costs nothing as LiteLLM sees it: outside every wallet, unless it blocks them."""
+        body = await self._send("GET", f"{self._base_url}/model_group/info")
+        groups = [group for group in body.get("data") or [] if isinstance(group, Mapping)]
+        return tuple(sorted(str(group.get("model_group")) for group in groups if not _has_price(group)))
+
     async def probe_key(self, key: str) -> Probe:
         """Ask, free of charge and off the rate limit, whether this key may spend now."""
         try:
@@ -275,6 +281,10 @@ def _limits(wanted: WantedKey) -> Json:
         "rpm_limit": wanted.rpm_limit,
         "tpm_limit": wanted.tpm_limit,
     }
+
+
+def _has_price(group: Mapping[str, Any]) -> bool:
+    return bool(group.get("input_cost_per_token") or group.get("output_cost_per_token"))
 
 
 def _is_account(user_id: object) -> bool:

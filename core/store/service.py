@@ -161,8 +161,10 @@ class ServiceStore:
         """True for the one process that may ask an absent LiteLLM whether it is back."""
         return bool(await self._call("claim_probe", name="litellm"))
 
-    async def report_gateway(self, *, ok: bool, error: str | None = None) -> None:
-        await self._call("report_gateway", name="litellm", ok=ok, error=error)
+    async def report_gateway(
+        self, *, ok: bool, error: str | None = None, warnings: Sequence[str] = ()
+    ) -> None:
+        await self._call("report_gateway", name="litellm", ok=ok, error=error, warnings=list(warnings))
 
     # --------------------------------------------------------------- payments
 

@@ -8,7 +8,8 @@ create table keyfund.gateways (
   opened_at timestamptz,
   probe_at timestamptz,
   last_ok_at timestamptz,
-  last_error text
+  last_error text,
+  warnings jsonb not null default '[]'
 );
 comment on table keyfund.gateways is 'Whether a gateway answers, as all processes see it together: the circuit breaker''s state.';
 comment on column keyfund.gateways.opened_at is 'Since when nothing is pushed because the gateway does not answer; null: the breaker is closed.';
@@ -64,17 +65,19 @@ end;
 $$;
 comment on function public.claim_probe(text, integer) is 'True for the one process that may ask a silent or absent gateway whether it answers.';
 
-create function public.report_gateway(p_name text, p_ok boolean, p_error text default null) returns void
+create function public.report_gateway(p_name text, p_ok boolean, p_error text default null, p_warnings jsonb default '[]')
+returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   if p_ok then
     perform keyfund.breaker_succeeded(p_name);
+    update keyfund.gateways set warnings = p_warnings where name = p_name and warnings <> p_warnings;
   else
     perform keyfund.breaker_failed(p_name, p_error);
   end if;
 end;
 $$;
-comment on function public.report_gateway(text, boolean, text) is 'What a probe found.';
+comment on function public.report_gateway(text, boolean, text, jsonb) is 'What a probe found; warnings are sentences for the operator.';
 
 -- --------------------------------------------------------------------- claim
 
@@ -461,6 +464,7 @@ language sql stable security definer set search_path = '' as $$
     'breaker', (select case when opened_at is null then 'closed' when probe_at > now() then 'open' else 'half-open' end
       from keyfund.gateways where name = 'litellm'),
     'litellm_answers', (select failures = 0 and last_ok_at is not null from keyfund.gateways where name = 'litellm'),
+    'litellm_warnings', (select warnings from keyfund.gateways where name = 'litellm'),
     'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
     'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
     'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
@@ -473,7 +477,7 @@ $$;
 comment on function public.read_status() is 'LiteLLM''s breaker, the backlog and the workers'' last sign of life, for /api/status.';
 
 revoke all on function public.claim_probe(text, integer) from public, anon, authenticated, service_role;
-revoke all on function public.report_gateway(text, boolean, text) from public, anon, authenticated, service_role;
+revoke all on function public.report_gateway(text, boolean, text, jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.claim_pushes(integer, integer, integer) from public, anon, authenticated, service_role;
 revoke all on function public.claim_push(uuid, integer, integer) from public, anon, authenticated, service_role;
 revoke all on function public.observe_spend(uuid, uuid, bigint, boolean) from public, anon, authenticated, service_role;
@@ -486,7 +490,7 @@ revoke all on function public.beat_worker(text) from public, anon, authenticated
 revoke all on function public.check_installation(integer) from public, anon, authenticated, service_role;
 revoke all on function public.read_status() from public, anon, authenticated, service_role;
 grant execute on function public.claim_probe(text, integer) to service_role;
-grant execute on function public.report_gateway(text, boolean, text) to service_role;
+grant execute on function public.report_gateway(text, boolean, text, jsonb) to service_role;
 grant execute on function public.claim_pushes(integer, integer, integer) to service_role;
 grant execute on function public.claim_push(uuid, integer, integer) to service_role;
 grant execute on function public.observe_spend(uuid, uuid, bigint, boolean) to service_role;

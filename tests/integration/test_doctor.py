@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from core.domain.keys import holds_wallet
+from core.gateways.litellm import LiteLLM, make_litellm_client
 from core.settings import Settings
 from dev import litellm
 from dev.child import Child
@@ -23,6 +26,8 @@ model_list:
       output_cost_per_token: 0.001}
   - model_name: unpriced
     litellm_params: {model: openai/unpriced, api_key: unused, mock_response: ok}
+litellm_settings:
+  default_internal_user_params: {max_budget: 5, budget_duration: 1d, user_role: internal_user}
 general_settings:
   master_key: os.environ/LITELLM_MASTER_KEY
   database_url: os.environ/DATABASE_URL
@@ -32,8 +37,8 @@ general_settings:
 """
 
 
-def diagnose(base_url: str, master_key: str) -> tuple[bool, list[Finding]]:
-    settings = Settings.model_validate(
+def settings_for(base_url: str, master_key: str) -> Settings:
+    return Settings.model_validate(
         {
             "supabase_url": "http://supabase.test",
             "supabase_service_role_key": "sb_secret_x1234",
@@ -43,6 +48,10 @@ def diagnose(base_url: str, master_key: str) -> tuple[bool, list[Finding]]:
             "litellm_cache_seconds": 0,
         }
     )
+
+
+def diagnose(base_url: str, master_key: str) -> tuple[bool, list[Finding]]:
+    settings = settings_for(base_url, master_key)
     findings: list[Finding] = []
     return asyncio.run(examine(settings, None, findings.append, flush_seconds=15)), findings
 
@@ -89,6 +98,20 @@ def test_free_calls_unpriced_models_and_overdrafts_are_named(careless: tuple[str
     assert "global_disable_no_log_param" in wrong[Verdict.BROKEN]
     texts = " ".join(finding.text for finding in findings)
     assert "outside every wallet: unpriced" in texts
+
+
+async def test_default_user_params_neither_change_a_wallet_nor_give_it_a_reset(
+    careless: tuple[str, str],
+) -> None:
+    base_url, master_key = careless
+    settings = settings_for(base_url, master_key)
+    async with make_litellm_client(settings) as client:
+        gateway = LiteLLM(settings, client)
+        user_id = str(uuid4())
+        for budget_micros in (10_000_000, 20_000_000, 0, 12_345_678):
+            await gateway.write_wallet(user_id, budget_micros)
+            assert holds_wallet(await gateway.read_user(user_id), budget_micros)
+        assert await gateway.find_unpriced_models() == ("unpriced",)
 
 
 def test_a_wrong_master_key_and_an_absent_litellm_are_one_clear_line(world: World) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import time
 
+import psycopg
+
 from tests.integration.world import World, until
 
 OUTAGE_SECONDS = 600 if os.environ.get("LONG") else 15
@@ -185,7 +187,6 @@ def test_a_user_row_that_vanished_is_made_again_with_what_was_left(world: World)
     world.rest(user, "POST", "/rpc/resync_virtual_key", json={"key_id": key["id"]})
     until(lambda: world.keys(user)[0]["sync_status"] == "synced", what="settled")
     stack_db = world.stack.superuser_url("litellm")
-    import psycopg
 
     with psycopg.connect(stack_db, autocommit=True) as litellm_db:
         litellm_db.execute('delete from "LiteLLM_UserTable" where user_id = %s', [user.id])
@@ -194,6 +195,28 @@ def test_a_user_row_that_vanished_is_made_again_with_what_was_left(world: World)
     assert abs(world.wallet(user)["max_budget"] - (10.0 - spent)) < 1e-6
     until(lambda: world.keys(user)[0]["sync_status"] == "synced", what="its key is unblocked again")
     assert world.key_info(key)["blocked"] in (None, False)
+
+
+def test_a_litellm_that_forgot_everything_gives_nobody_their_money_twice(world: World) -> None:
+    user = world.sign_up()
+    key = world.synced_key(user)
+    assert world.call(key, "mock-costly").status_code == 200
+    until(lambda: world.credits(user) == 450, what="a dollar is booked")
+    spent = world.wallet(user)["spend"]
+    with psycopg.connect(world.stack.superuser_url("litellm"), autocommit=True) as litellm_db:
+        litellm_db.execute('delete from "LiteLLM_UserTable" where user_id = %s', [user.id])
+        litellm_db.execute('delete from "LiteLLM_VerificationToken" where user_id = %s', [user.id])
+    world.rest(user, "POST", "/rpc/resync_virtual_key", json={"key_id": key["id"]})
+    until(lambda: world.wallet(user).get("max_budget"), what="the wallet is back")
+    assert abs(world.wallet(user)["max_budget"] - (10.0 - spent)) < 1e-6
+    row = until(
+        lambda: next((k for k in world.keys(user) if k["sync_status"] == "failed"), None),
+        what="the key says so",
+    )
+    assert row is not None
+    assert row["last_error"].startswith("litellm_key_vanished")
+    fresh = world.synced_key(user)
+    assert world.call(fresh).status_code == 200
 
 
 def test_events_that_came_while_paystack_was_away_are_settled_when_it_returns(world: World) -> None:

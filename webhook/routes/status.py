@@ -19,6 +19,7 @@ class LiteLLMStatus(BaseModel):
     connected: bool
     breaker: Literal["closed", "open", "half-open"]
     last_ok_at: str | None
+    warnings: list[str]
 
 
 class Backlog(BaseModel):
@@ -50,6 +51,7 @@ async def read(_caller: CallerHere, services: ServicesHere) -> Status:
             connected=_connected(services, status),
             breaker=status["breaker"],
             last_ok_at=status["litellm_last_ok_at"],
+            warnings=status["litellm_warnings"],
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
         backlog=Backlog(
