@@ -5,21 +5,27 @@ A tick that is missed loses nothing; two workers are safe because the claims are
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core.domain.payments import Order
-from core.domain.pushes import Push, Settlement, SpendPage
+from core.domain.pushes import Push, Reading, SpendPage
 from core.errors import KeyfundError, TransientError
 from core.flows.push import Pusher
-from core.flows.settle import Settler
+from core.flows.settle import Settled, Settler
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
+from core.payments.paystack import Paystack
 from core.store import ServiceStore
 from core.store.service import ClaimedEvent
 
 log = get_logger()
 OVERLAP = timedelta(seconds=60)
+SWEEP_OVERLAP = timedelta(hours=2)
+LONG_WINDOW = timedelta(days=90)  # chargebacks take months to come and to end
+OUR_REFERENCES = "kf-"
+Settle = Callable[[str], Awaitable[Settled]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,51 @@ class VerifyOrders:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepPaystack:
+    """Find in Paystack's own lists what no webhook told us: payments, refunds, disputes."""
+
+    store: ServiceStore
+    settler: Settler
+    paystack: Paystack
+    every_seconds: int
+
+    async def run_once(self) -> int:
+        reading = await self.store.claim_reading("paystack", self.every_seconds)
+        if reading is None:
+            return 0
+        try:
+            found = await self._find(reading)
+        except KeyfundError as error:
+            log.warning("paystack.not_swept", error=str(error))
+            return 0
+        for reference, settle in found:
+            await self._settle(reference, settle)
+        await self.store.finish_reading("paystack", reading.asked_at)
+        return 0
+
+    async def _find(self, reading: Reading) -> list[tuple[str, Settle]]:
+        """What to look at again, and how. Refunds and disputes change long after they began."""
+        since = (reading.mark or reading.asked_at - LONG_WINDOW) - SWEEP_OVERLAP
+        paid = [one async for one in self.paystack.walk_paid(since) if one.startswith(OUR_REFERENCES)]
+        uncredited = await self.store.list_uncredited(paid)
+        refunds = await self.paystack.read_refunds(reading.asked_at - LONG_WINDOW)
+        disputes = await self.paystack.read_disputes(reading.asked_at - LONG_WINDOW)
+        changed = await self.store.list_changed_reversals(refunds, disputes)
+        return [
+            *((reference, self.settler.settle) for reference in uncredited),
+            *((reference, self.settler.settle_reversals) for reference in changed),
+        ]
+
+    async def _settle(self, reference: str, settle: Settle) -> None:
+        try:
+            settled = await settle(reference)
+        except KeyfundError as error:
+            log.warning("payment.not_swept", reference=reference, error=str(error))
+        else:
+            log.warning("payment.found_by_sweep", reference=reference, outcome=settled)
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeLiteLLM:
     """Ask a silent LiteLLM whether it is there, and an absent one whether it is back."""
 
@@ -124,25 +175,25 @@ class SettleUsage:
     every_seconds: int
 
     async def run_once(self) -> int:
-        settlement = await self.store.claim_settlement(self.every_seconds)
-        if settlement is None:
+        reading = await self.store.claim_reading("litellm", self.every_seconds)
+        if reading is None:
             return 0
         try:
-            newest = await self._settle(settlement)
+            newest = await self._settle(reading)
         except KeyfundError as error:
             log.warning("usage.not_settled", error=str(error))
             return 0
         if newest is not None:
-            await self.store.finish_settlement(newest)
+            await self.store.finish_reading("litellm", newest)
         return 0
 
-    async def _settle(self, settlement: Settlement) -> datetime | None:
+    async def _settle(self, reading: Reading) -> datetime | None:
         """Settle page by page; returns up to where, in LiteLLM's own time."""
         changes = await self.litellm.read_changes()
-        booked = await self.store.settle_usage(settlement, changes.spenders)
-        if not changes.is_last and not _reaches(changes, settlement.mark):
+        booked = await self.store.settle_usage(reading, changes.spenders)
+        if not changes.is_last and not _reaches(changes, reading.mark):
             async for page in self.litellm.walk_keys():
-                booked += await self.store.settle_usage(settlement, page.spenders)
+                booked += await self.store.settle_usage(reading, page.spenders)
         if booked:
             log.info("usage.settled", accounts=booked)
         return changes.newest
@@ -179,7 +230,16 @@ class Beat:
         return 0
 
 
-Job = PushAccounts | HandleEvents | VerifyOrders | ProbeLiteLLM | SettleUsage | HealAccounts | Beat
+Job = (
+    PushAccounts
+    | HandleEvents
+    | VerifyOrders
+    | ProbeLiteLLM
+    | SettleUsage
+    | SweepPaystack
+    | HealAccounts
+    | Beat
+)
 
 
 @dataclass(frozen=True, slots=True)

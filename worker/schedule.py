@@ -18,6 +18,7 @@ from worker.jobs import (
     PushAccounts,
     Runner,
     SettleUsage,
+    SweepPaystack,
     VerifyOrders,
 )
 
@@ -32,8 +33,9 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
-    if parts.settler is not None:
+    if parts.settler is not None and parts.paystack is not None:
         yield "handle_events", 1, HandleEvents(store, parts.settler, at_once, settings.lease_seconds)
+        yield "sweep_paystack", 60, SweepPaystack(store, parts.settler, parts.paystack, every_seconds=900)
         yield "verify_orders", 30, VerifyOrders(store, parts.settler, at_once)
 
 

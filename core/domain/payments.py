@@ -25,6 +25,18 @@ class Order:
     credits: int
     status: str
     provider_id: int | None
+    credited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute as Paystack shows it; ``refund_subunits`` is what a lost one gave back, None: all."""
+
+    id: int
+    reference: str | None
+    resolved: bool
+    resolution: str | None
+    refund_subunits: int | None
 
 
 @dataclass(frozen=True, slots=True)

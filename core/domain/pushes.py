@@ -76,11 +76,11 @@ class SpendPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """A settlement that is ours to carry out: up to where spend is booked, and when it began."""
+class Reading:
+    """What changed at a gateway is ours to read: up to where it is read, and when this reading began."""
 
     mark: datetime | None
-    asked_at: str
+    asked_at: datetime
 
 
 class Probe(StrEnum):

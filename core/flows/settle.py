@@ -14,6 +14,7 @@ from core.store.service import ClaimedEvent
 
 log = get_logger()
 CHARGE_SUCCESS = "charge.success"
+REVERSALS = ("refund.", "charge.dispute.")
 
 
 class Settled(StrEnum):
@@ -25,6 +26,8 @@ class Settled(StrEnum):
     REVERSED = "reversed"
     NEEDS_REVIEW = "needs_review"
     NOT_OURS = "not_ours"
+    WITHHELD = "withheld"
+    UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Settler:
     async def handle_event(self, event: ClaimedEvent) -> bool:
         """Handle a stored event to its end, or record why not and leave it for the next try.
 
-        Only ``charge.success`` has an effect; every other event is kept.
+        Charges, refunds and disputes have an effect; every other event is kept.
 
         Raises:
             KeyfundError: the database could not record the end; its lease runs out and it is done again.
@@ -62,10 +65,12 @@ class Settler:
         return await self.store.finish_event(event, outcome)
 
     async def _effect(self, event: ClaimedEvent) -> str:
-        if event.name != CHARGE_SUCCESS:
+        if event.name != CHARGE_SUCCESS and not event.name.startswith(REVERSALS):
             return "kept"
         if event.reference is None:
             return Settled.NOT_OURS
+        if event.name != CHARGE_SUCCESS:
+            return await self.settle_reversals(event.reference)
         settled = await self.settle(event.reference)
         if settled is Settled.NOT_PAID:
             # Signed "success", but verify does not say so (yet): ask again rather than forget it.
@@ -85,7 +90,7 @@ class Settler:
         if order is None:
             log.warning("payment.not_ours", reference=reference)
             return Settled.NOT_OURS
-        if order.status == "success":
+        if order.credited:
             return Settled.ALREADY_CREDITED
         if order.status == "needs_review":
             return Settled.NEEDS_REVIEW
@@ -101,6 +106,32 @@ class Settler:
                 await self.store.observe_payment(reference, status)
                 log.info("payment.observed", reference=reference, status=status)
                 return Settled.REVERSED if status == "reversed" else Settled.NOT_PAID
+
+    async def settle_reversals(self, reference: str) -> Settled:
+        """Ask Paystack what was refunded and disputed of a payment, and withhold credits for it.
+
+        Events are triggers, never amounts: they may come in any order, any number of times.
+
+        Raises:
+            TransientError: Paystack or the database could not be asked.
+            RefusedError: Paystack refuses to answer.
+        """
+        order = await self.store.get_payment(reference)
+        if order is not None and not order.credited:
+            await self.settle(reference)  # the charge itself may be news
+            order = await self.store.get_payment(reference)
+        if order is None:
+            return Settled.NOT_OURS
+        if not order.credited or order.provider_id is None:
+            return Settled.NEEDS_REVIEW if order.status == "needs_review" else Settled.NOT_PAID
+        refunded = await self.paystack.sum_refunds(order.provider_id)
+        disputes = await self.paystack.list_disputes(order.provider_id)
+        withheld = await self.store.record_reversals(reference, refunded, disputes)
+        if withheld:
+            log.warning("payment.withheld", reference=reference, user_id=order.user_id, credits=withheld)
+            if self.pusher is not None:
+                await self.pusher.push_now(order.user_id)
+        return Settled.WITHHELD if withheld else Settled.UNCHANGED
 
     async def _credit(self, order: Order, credit: Credit) -> Settled:
         credited = await self.store.credit_payment(order, credit)

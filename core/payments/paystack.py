@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import stamina
 
-from core.domain.payments import Event, Verified
+from core.domain.payments import Dispute, Event, Verified
 from core.errors import RefusedError, TransientError
 from core.http import make_client, retry_after_seconds
 from core.settings import Settings
@@ -23,6 +23,7 @@ Json = dict[str, Any]
 SIGNATURE = re.compile(r"[0-9a-f]{128}")
 REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
 EVENT_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
+PAGE_SIZE = 100
 LARGEST_BIGINT = 2**63 - 1
 
 
@@ -132,7 +133,58 @@ class Paystack:
                 return _verified(data)
         raise AssertionError("stamina always returns or raises")
 
+    async def sum_refunds(self, provider_id: int) -> int:
+        """Sum of a transaction's processed refunds, in subunits, asked for by Paystack's numeric id."""
+        refunds = [one async for one in self._list("/refund", {"transaction": str(provider_id)})]
+        return sum(_refunded(one) for one in refunds if _transaction_id(one) == provider_id)
+
+    async def list_disputes(self, provider_id: int) -> list[Dispute]:
+        """All disputes of a transaction."""
+        return [_dispute(one) async for one in self._list("/dispute", {"transaction": str(provider_id)})]
+
+    async def walk_paid(self, since: datetime) -> AsyncIterator[str]:
+        """References of transactions that succeeded since then, ours or not."""
+        async for one in self._list("/transaction", {"status": "success", "from": since.isoformat()}):
+            if isinstance(one.get("reference"), str):
+                yield one["reference"]
+
+    async def read_refunds(self, since: datetime) -> dict[int, int]:
+        """Processed refunds since then: subunits by Paystack's transaction id."""
+        sums: dict[int, int] = {}
+        async for one in self._list("/refund", {"from": since.isoformat()}):
+            provider_id = _transaction_id(one)
+            if provider_id is not None:
+                sums[provider_id] = sums.get(provider_id, 0) + _refunded(one)
+        return sums
+
+    async def read_disputes(self, since: datetime) -> list[Dispute]:
+        """Disputes since then."""
+        return [_dispute(one) async for one in self._list("/dispute", {"from": since.isoformat()})]
+
+    async def _list(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Json]:
+        """All rows of a listing, page by page. Pages shift while one reads: windows overlap for that."""
+        page = 1
+        while True:
+            body = await self._request(
+                "GET", path, params={**params, "perPage": str(PAGE_SIZE), "page": str(page)}
+            )
+            rows = body.get("data")
+            if not isinstance(rows, list):
+                raise _rubbish()
+            for row in rows:
+                if isinstance(row, dict):
+                    yield row
+            if len(rows) < PAGE_SIZE:
+                return
+            page += 1
+
     async def _send(self, method: str, path: str, **request: Any) -> Json:
+        data = (await self._request(method, path, **request)).get("data")
+        if not isinstance(data, dict):
+            raise _rubbish()
+        return data
+
+    async def _request(self, method: str, path: str, **request: Any) -> Json:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 response = await self._client.request(
@@ -158,10 +210,9 @@ def _read_answer(response: httpx.Response) -> Json:
     except ValueError:
         body = None
     if response.is_success:
-        data = body.get("data") if isinstance(body, dict) and body.get("status") is True else None
-        if not isinstance(data, dict):
+        if not isinstance(body, dict) or body.get("status") is not True:
             raise _rubbish()
-        return data
+        return body
     if status == httpx.codes.UNAUTHORIZED:
         raise TransientError("paystack_unauthorised", "Paystack does not accept PAYSTACK_SECRET_KEY.")
     if status in (408, 429) or status >= 500 or status < 400:
@@ -192,6 +243,30 @@ def _verified(data: Json) -> Verified:
         currency=data.get("currency") if isinstance(data.get("currency"), str) else None,
         domain=data.get("domain") if isinstance(data.get("domain"), str) else None,
         paid_at=_time(data.get("paid_at") or data.get("paidAt")),
+    )
+
+
+def _refunded(refund: Json) -> int:
+    return (_integer(refund.get("amount")) or 0) if refund.get("status") == "processed" else 0
+
+
+def _transaction_id(refund: Json) -> int | None:
+    """Paystack's numeric id of the refunded transaction: an int in lists, an object in some answers."""
+    transaction = refund.get("transaction")
+    return _integer(transaction.get("id") if isinstance(transaction, Mapping) else transaction)
+
+
+def _dispute(data: Json) -> Dispute:
+    identity = _integer(data.get("id"))
+    if identity is None:
+        raise _rubbish()
+    resolution = data.get("resolution")
+    return Dispute(
+        id=identity,
+        reference=_reference_of(data),
+        resolved=data.get("status") == "resolved",
+        resolution=resolution if isinstance(resolution, str) else None,
+        refund_subunits=_integer(data.get("refund_amount")),
     )
 
 

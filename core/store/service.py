@@ -1,6 +1,6 @@
 """Supabase with the service key: one method, one SQL function. Dicts end here; values go on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,8 @@ import httpx
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from core.domain.keys import KeyState, WantedKey
-from core.domain.payments import Credit, Event, Order, Review
-from core.domain.pushes import Effect, KeyResult, Push, Settlement, Spender, Verdict
+from core.domain.payments import Credit, Dispute, Event, Order, Review
+from core.domain.pushes import Effect, KeyResult, Push, Reading, Spender, Verdict
 from core.http import make_client
 from core.settings import Settings
 from core.store.calls import execute
@@ -141,21 +141,22 @@ class ServiceStore:
         """Give an untouched account back."""
         return bool(await self._call("release_push", user_id=push.user_id, token=push.token))
 
-    async def claim_settlement(self, every_seconds: int) -> Settlement | None:
-        """For the one process whose turn it is; None for all others."""
-        row = await self._call("claim_settlement", every_seconds=every_seconds)
+    async def claim_reading(self, gateway: str, every_seconds: int) -> Reading | None:
+        """For the one process whose turn it is to read what changed; None for all others."""
+        row = await self._call("claim_reading", name=gateway, every_seconds=every_seconds)
         if not row:
             return None
         mark = datetime.fromisoformat(row["mark"]) if row["mark"] else None
-        return Settlement(mark=mark, asked_at=row["asked_at"])
+        return Reading(mark=mark, asked_at=datetime.fromisoformat(row["asked_at"]))
 
-    async def settle_usage(self, settlement: Settlement, spenders: Sequence[Spender]) -> int:
+    async def settle_usage(self, reading: Reading, spenders: Sequence[Spender]) -> int:
         """Book users' spends; returns for how many there was something to book."""
         rows = [{"user_id": one.user_id, "spend_micros": one.spend_micros} for one in spenders]
-        return int(await self._call("settle_usage", spenders=rows, asked_at=settlement.asked_at))
+        return int(await self._call("settle_usage", spenders=rows, asked_at=reading.asked_at.isoformat()))
 
-    async def finish_settlement(self, mark: datetime) -> None:
-        await self._call("finish_settlement", mark=mark.isoformat())
+    async def finish_reading(self, gateway: str, mark: datetime) -> None:
+        """All changes up to this time of the gateway's are dealt with."""
+        await self._call("finish_reading", name=gateway, mark=mark.isoformat())
 
     async def claim_probe(self) -> bool:
         """True for the one process that may ask an absent LiteLLM whether it is back."""
@@ -214,6 +215,42 @@ class ServiceStore:
             reason=review.reason,
             provider_id=review.provider_id,
             paid_amount=review.amount_subunits,
+        )
+
+    async def record_reversals(
+        self, reference: str, refunded_subunits: int, disputes: Sequence[Dispute]
+    ) -> int:
+        """Book what a payment's refunds and disputes withhold; returns by how many credits that changed."""
+        rows = [
+            {
+                "id": one.id,
+                "resolved": one.resolved,
+                "resolution": one.resolution,
+                "refund_amount": one.refund_subunits,
+            }
+            for one in disputes
+        ]
+        told = await self._call(
+            "record_reversals", reference=reference, refunded=refunded_subunits, disputes=rows
+        )
+        return int(told["withheld"])
+
+    async def list_uncredited(self, references: Sequence[str]) -> list[str]:
+        """Those that are ours and not credited yet."""
+        return list(await self._call("list_uncredited", references=list(references)))
+
+    async def list_changed_reversals(
+        self, refunds: Mapping[int, int], disputes: Sequence[Dispute]
+    ) -> list[str]:
+        """Our payments with refunds (subunits by Paystack's transaction id) or disputes not counted yet."""
+        return list(
+            await self._call(
+                "list_changed_reversals",
+                refunds=[{"provider_id": one, "amount": amount} for one, amount in refunds.items()],
+                disputes=[
+                    {"id": one.id, "reference": one.reference, "resolved": one.resolved} for one in disputes
+                ],
+            )
         )
 
     async def claim_verifications(self, limit: int) -> list[Order]:
@@ -315,6 +352,7 @@ def _order(row: Json) -> Order:
         credits=row["credits"],
         status=row["status"],
         provider_id=row["provider_id"],
+        credited=row["credited_at"] is not None,
     )
 
 

@@ -195,7 +195,7 @@ begin
   set provider_status = p_status, verified_at = now(), verify_attempts = verify_attempts + 1,
       status = case when p_status in ('failed', 'abandoned', 'reversed') then p_status else 'pending' end,
       next_verify_at = keyfund.next_verification(t)
-  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed');
+  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null;
 end;
 $$;
 comment on function public.observe_payment(text, text) is
@@ -207,7 +207,7 @@ begin
   update public.transactions
   set status = 'needs_review', review_reason = p_reason, provider_status = 'success', provider_id = p_provider_id,
       paid_amount = p_paid_amount, verified_at = now(), next_verify_at = null
-  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed');
+  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null;
 end;
 $$;
 comment on function public.review_payment(text, text, bigint, bigint) is 'Money came that does not fit its order: an administrator decides.';
@@ -216,7 +216,7 @@ create function public.claim_verifications(p_limit integer) returns setof jsonb
 language sql security definer set search_path = '' as $$
   with due as (
     select id from public.transactions
-    where next_verify_at <= now() and status in ('pending', 'failed', 'abandoned', 'reversed')
+    where next_verify_at <= now() and credited_at is null and status in ('pending', 'failed', 'abandoned', 'reversed')
     order by next_verify_at limit p_limit for update skip locked
   )
   update public.transactions t set next_verify_at = now() + interval '2 minutes'

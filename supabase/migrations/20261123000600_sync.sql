@@ -15,7 +15,7 @@ comment on table keyfund.gateways is 'Whether a gateway answers, as all processe
 comment on column keyfund.gateways.opened_at is 'Since when nothing is pushed because the gateway does not answer; null: the breaker is closed.';
 comment on column keyfund.gateways.probe_at is 'When one process may ask whether the gateway is back.';
 alter table keyfund.gateways enable row level security;
-insert into keyfund.gateways (name) values ('litellm');
+insert into keyfund.gateways (name) values ('litellm'), ('paystack');
 
 create function keyfund.backoff(p_attempts integer, p_cap_seconds integer default 60) returns interval
 language sql volatile set search_path = '' as $$

@@ -1,25 +1,25 @@
 -- Booking what LiteLLM shows as spent, for all accounts that were active.
 
-alter table keyfund.gateways add column spend_mark timestamptz;
-alter table keyfund.gateways add column settle_at timestamptz not null default '-infinity';
-comment on column keyfund.gateways.spend_mark is 'LiteLLM''s own time of the newest change that is booked.';
-comment on column keyfund.gateways.settle_at is 'When the next settlement is due; whoever moves it carries it out.';
+alter table keyfund.gateways add column read_mark timestamptz;
+alter table keyfund.gateways add column read_at timestamptz not null default '-infinity';
+comment on column keyfund.gateways.read_mark is 'Up to where its changes are read, in its own time.';
+comment on column keyfund.gateways.read_at is 'When its changes are read next; whoever moves it carries it out.';
 
-create function public.claim_settlement(p_every_seconds integer) returns jsonb
+create function public.claim_reading(p_name text, p_every_seconds integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_mark timestamptz;
 begin
-  update keyfund.gateways set settle_at = now() + make_interval(secs => p_every_seconds)
-  where name = 'litellm' and settle_at <= now() and opened_at is null
-  returning spend_mark into v_mark;
+  update keyfund.gateways set read_at = now() + make_interval(secs => p_every_seconds)
+  where name = p_name and read_at <= now() and opened_at is null
+  returning read_mark into v_mark;
   if not found then
     return null;
   end if;
   return jsonb_build_object('mark', v_mark, 'asked_at', clock_timestamp());
 end;
 $$;
-comment on function public.claim_settlement(integer) is 'For the one process whose turn it is: up to where spend is booked; null for all others.';
+comment on function public.claim_reading(text, integer) is 'For the one process whose turn it is to read what changed: up to where it is read; null for all others.';
 
 create function public.settle_usage(p_spenders jsonb, p_asked_at timestamptz) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -55,15 +55,15 @@ $$;
 comment on function public.settle_usage(jsonb, timestamptz) is
   'Books users'' spends as LiteLLM showed them after p_asked_at; spend_micros null: the user row is missing. Repeating it changes nothing.';
 
-create function public.finish_settlement(p_mark timestamptz) returns void
+create function public.finish_reading(p_name text, p_mark timestamptz) returns void
 language sql security definer set search_path = '' as $$
-  update keyfund.gateways set spend_mark = greatest(spend_mark, p_mark) where name = 'litellm';
+  update keyfund.gateways set read_mark = greatest(read_mark, p_mark) where name = p_name;
 $$;
-comment on function public.finish_settlement(timestamptz) is 'All changes up to this time of LiteLLM''s are booked.';
+comment on function public.finish_reading(text, timestamptz) is 'All changes up to this time are dealt with.';
 
-revoke all on function public.claim_settlement(integer) from public, anon, authenticated, service_role;
+revoke all on function public.claim_reading(text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.settle_usage(jsonb, timestamptz) from public, anon, authenticated, service_role;
-revoke all on function public.finish_settlement(timestamptz) from public, anon, authenticated, service_role;
-grant execute on function public.claim_settlement(integer) to service_role;
+revoke all on function public.finish_reading(text, timestamptz) from public, anon, authenticated, service_role;
+grant execute on function public.claim_reading(text, integer) to service_role;
 grant execute on function public.settle_usage(jsonb, timestamptz) to service_role;
-grant execute on function public.finish_settlement(timestamptz) to service_role;
+grant execute on function public.finish_reading(text, timestamptz) to service_role;

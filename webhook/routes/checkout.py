@@ -25,6 +25,8 @@ SENTENCES = {
         "We are looking into it",
         "Your payment arrived, but differs from the order. A person decides about it.",
     ),
+    Settled.WITHHELD: ("Thank you", "Your payment has been looked at again."),
+    Settled.UNCHANGED: ("Thank you", "Your payment has been looked at again."),
     Settled.NOT_OURS: ("Unknown payment", "There is no such payment here."),
 }
 LATER = (
