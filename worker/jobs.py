@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from core.domain.payments import Order
 from core.domain.pushes import Push, Reading, SpendPage
@@ -219,6 +220,41 @@ class HealAccounts:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteKeys:
+    """Remove from LiteLLM what was revoked a day ago."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+    at_once: int
+
+    async def run_once(self) -> int:
+        revoked = await self.store.list_deletions(self.at_once)
+        gone = []
+        for key_id, key_hash in revoked.items():
+            try:
+                await self.litellm.delete_key(key_hash)
+            except KeyfundError as error:
+                log.warning("key.not_deleted", key_id=key_id, error=str(error))
+            else:
+                gone.append(key_id)
+        if gone:
+            await self.store.finish_deletions(gone)
+            log.info("keys.deleted", keys=len(gone))
+        return len(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class RedactEvents:
+    """Take personal data out of what was handled long ago."""
+
+    store: ServiceStore
+    at_once: int
+
+    async def run_once(self) -> int:
+        return await self.store.redact_events(self.at_once)
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """Tell the database that this worker lives."""
 
@@ -230,16 +266,10 @@ class Beat:
         return 0
 
 
-Job = (
-    PushAccounts
-    | HandleEvents
-    | VerifyOrders
-    | ProbeLiteLLM
-    | SettleUsage
-    | SweepPaystack
-    | HealAccounts
-    | Beat
-)
+class Job(Protocol):
+    """Something to do in bites: returns how much it found, 0 when there is nothing left for now."""
+
+    async def run_once(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 from core.assembly import Assembly
 from worker.jobs import (
     Beat,
+    DeleteKeys,
     HandleEvents,
     HealAccounts,
     Job,
     ProbeLiteLLM,
     PushAccounts,
+    RedactEvents,
     Runner,
     SettleUsage,
     SweepPaystack,
@@ -28,10 +30,12 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
     store, settings = parts.store, parts.settings
     at_once = settings.push_concurrency
     yield "beat", 10, Beat(store, f"{socket.gethostname()}:{os.getpid()}")
+    yield "redact_events", 3600, RedactEvents(store, at_once=500)
     yield "heal_accounts", 60, HealAccounts(store, at_once=500)
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
+        yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
     if parts.settler is not None and parts.paystack is not None:
         yield "handle_events", 1, HandleEvents(store, parts.settler, at_once, settings.lease_seconds)

@@ -118,6 +118,14 @@ class LiteLLM:
     async def unblock_key(self, key_hash: str) -> None:
         await self._write(f"{self._base_url}/key/unblock", {"key": key_hash})
 
+    async def delete_key(self, key_hash: str) -> None:
+        """Forget a key that has long been blocked; one that is not there is gone already."""
+        try:
+            await self._write(f"{self._base_url}/key/delete", {"keys": [key_hash]})
+        except RefusedError as refusal:
+            if refusal.status != httpx.codes.NOT_FOUND:
+                raise
+
     # ------------------------------------------------------------------ spend
 
     async def read_changes(self) -> SpendPage:

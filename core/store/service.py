@@ -60,6 +60,17 @@ class ServiceStore:
     async def heal_accounts(self, limit: int) -> Json:
         return dict(await self._call("heal_accounts", limit=limit))
 
+    async def redact_events(self, limit: int) -> int:
+        """Take personal data out of events that were handled long ago; returns of how many."""
+        return int(await self._call("redact_events", limit=limit))
+
+    async def list_deletions(self, limit: int) -> dict[str, str]:
+        """Keys that have been blocked in LiteLLM for a day: hashes by id."""
+        return {row["id"]: row["key_hash"] for row in await self._call("list_deletions", limit=limit)}
+
+    async def finish_deletions(self, ids: Sequence[str]) -> None:
+        await self._call("finish_deletions", ids=list(ids))
+
     async def read_status(self) -> Json:
         return dict(await self._call("read_status"))
 

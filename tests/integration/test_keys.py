@@ -137,3 +137,48 @@ def test_status_tells_how_things_are(world: World) -> None:
     assert status["litellm"]["warnings"] == []
     assert set(status["backlog"]) == {"keys", "events", "oldest_seconds"}
     assert status["worker"]["last_seen"]
+
+
+def test_a_revoked_key_is_deleted_from_litellm_a_day_later(world: World) -> None:
+    user = world.sign_up()
+    key = world.synced_key(user)
+    world.api(user, "DELETE", f"/api/keys/manage/{key['id']}")
+    until(lambda: world.keys(user)[0]["sync_status"] == "synced", what="it is blocked")
+    assert world.key_info(key)["blocked"] is True
+    world.db.execute(
+        "update public.virtual_keys set revoked_at = now() - interval '2 days', "
+        "last_synced_at = now() - interval '2 days' where id = %s",
+        [key["id"]],
+    )
+    world.stack.stop_part("worker")
+    world.stack.start_part("worker")
+    until(lambda: world.keys(user)[0]["deleted_at"], what="it is deleted")
+    assert world.key_info(key)["status"] == "deleted"
+    assert world.call(key).status_code == 401
+
+
+def test_a_deleted_account_leaves_nothing_that_works(world: World) -> None:
+    user = world.sign_up()
+    key = world.synced_key(user)
+    world.db.execute("delete from auth.users where id = %s", [user.id])
+    until(lambda: world.call(key).status_code == 401, what="its key is blocked")
+    until(lambda: world.wallet(user)["max_budget"] == 0.0, what="its wallet is emptied")
+    row = world.db.execute(
+        "select email, status, credits from public.profiles where id = %s", [user.id]
+    ).fetchone()
+    assert row == (None, "deleted", 500)
+
+
+def test_a_suspended_account_cannot_spend_and_comes_back(world: World) -> None:
+    user = world.sign_up()
+    key = world.synced_key(user)
+    world.db.execute("update public.profiles set status = 'suspended' where id = %s", [user.id])
+    until(lambda: world.wallet(user)["max_budget"] == 0.0, what="its wallet is 0")
+    assert world.call(key).status_code == 422
+    refused = world.api(user, "POST", "/api/keys/manage", json={})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "account_suspended")
+    refused = world.api(user, "POST", "/api/credits/checkout", json={"package_id": "starter-ngn"})
+    assert refused.status_code == 403
+    world.db.execute("update public.profiles set status = 'active' where id = %s", [user.id])
+    until(lambda: world.wallet(user)["max_budget"] == 10.0, what="its wallet is back")
+    assert world.call(key).status_code == 200

@@ -90,3 +90,15 @@ def test_the_api_answers_nobody_without_a_token(world: World, path: str) -> None
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "not_signed_in"
     assert httpx.Headers(answer.headers)["cache-control"] == "no-store"
+
+
+def test_personal_data_leaves_the_inbox_after_a_month(world: World) -> None:
+    raw = (FIXTURES / "charge.success.ussd.json").read_bytes().replace(b"{", b'{"copy": 1, ', 1)
+    assert world.deliver(raw).status_code == 200
+    until(lambda: (world.event(raw) or {}).get("handled_at"), what="it is handled")
+    world.db.execute(
+        "update keyfund.paystack_events set handled_at = now() - interval '31 days' where body = %s",
+        [raw.decode()],
+    )
+    assert world.db.execute("select public.redact_events(1000)").fetchone() != (0,)
+    assert world.event(raw) is None
