@@ -12,7 +12,7 @@ from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
 from webhook import answers
-from webhook.routes import checkout, health, keys, paystack, purchases, status, sync
+from webhook.routes import checkout, health, keys, metrics, paystack, purchases, status, sync
 from webhook.services import Background, Services
 from webhook.tokens import TokenVerifier
 
@@ -81,6 +81,7 @@ def routes() -> APIRouter:
     api.add_api_route("/checkout/return", checkout.returned, methods=["GET"], tags=["credits"])
 
     api.add_api_route("/api/status", status.read, methods=["GET"], tags=["status"])
+    api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False)
     api.add_api_route("/healthz", health.live, methods=["GET"], tags=["health"])
     api.add_api_route("/readyz", health.ready, methods=["GET"], tags=["health"])
     return api

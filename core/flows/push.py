@@ -14,6 +14,7 @@ from core.domain.pushes import Effect, KeyResult, Outcome, Probe, Push, Verdict
 from core.errors import KeyfundError, RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
+from core.metrics import KEYS, PUSHES
 from core.store import ServiceStore
 
 log = get_logger()
@@ -111,13 +112,16 @@ class _Attempt:
             cache_seconds=self._pusher.cache_seconds,
         )
         for result in results:
+            KEYS.labels(result.outcome).inc()
             if result.outcome is not Outcome.SYNCED:
                 self._log.warning(
                     "sync.key_failed", key_id=result.id, outcome=result.outcome, error=result.error
                 )
         if not finished:
             self._log.warning("sync.lease_lost")
+            PUSHES.labels("lease_lost").inc()
             return False
+        PUSHES.labels("confirmed").inc()
         self._log.info(
             "sync.pushed",
             budget_micros=user.budget_micros,
@@ -135,6 +139,7 @@ class _Attempt:
         retry_after_seconds: int | None = None,
     ) -> bool:
         self._log.warning("sync.push_failed", kind=kind, error=str(error))
+        PUSHES.labels(kind).inc()
         await self._store.fail_push(
             self._push, kind=kind, error=str(error), retry_after_seconds=retry_after_seconds, keys=results
         )

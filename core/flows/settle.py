@@ -7,6 +7,7 @@ from core.domain.payments import Credit, Observe, Order, Review, judge
 from core.errors import KeyfundError, TransientError
 from core.flows.push import Pusher
 from core.logs import get_logger
+from core.metrics import SETTLED
 from core.payments.paystack import Paystack
 from core.settings import PaystackMode
 from core.store import ServiceStore
@@ -86,6 +87,11 @@ class Settler:
             TransientError: Paystack or the database could not be asked.
             RefusedError: Paystack refuses to answer.
         """
+        settled = await self._settle(reference)
+        SETTLED.labels(settled).inc()
+        return settled
+
+    async def _settle(self, reference: str) -> Settled:
         order = await self.store.get_payment(reference)
         if order is None:
             log.warning("payment.not_ours", reference=reference)

@@ -8,6 +8,7 @@ explicit nulls clear; a 200 proves nothing about values, so everything is read b
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from core.domain.money import cents_from_dollars, dollars_from_cents, dollars_fr
 from core.domain.pushes import Probe, Spender, SpendPage
 from core.errors import RefusedError, TransientError
 from core.http import make_client, retry_after_seconds
+from core.metrics import CALL_SECONDS
 from core.settings import Settings
 
 Json = dict[str, Any]
@@ -244,16 +246,21 @@ class LiteLLM:
 
     async def _send(self, method: str, url: str, **request: Any) -> Json:
         headers = {**self._headers, **request.pop("headers", {})}
+        began = time.monotonic()
+        outcome = "failed"
         try:
             # One bound over all of it: httpx's own timeouts are per step, and a lease must outlast a call.
             async with asyncio.timeout(self._timeout_seconds):
                 response = await self._client.request(method, url, headers=headers, **request)
+            outcome = f"{response.status_code // 100}xx"
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.") from None
         except (httpx.TransportError, TimeoutError):
             raise TransientError(
                 "litellm_no_answer", "LiteLLM did not answer in time.", outcome_unknown=True
             ) from None
+        finally:
+            CALL_SECONDS.labels("litellm", outcome).observe(time.monotonic() - began)
         return _read_answer(response)
 
 

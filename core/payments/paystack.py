@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ import stamina
 from core.domain.payments import Dispute, Event, Verified
 from core.errors import RefusedError, TransientError
 from core.http import make_client, retry_after_seconds
+from core.metrics import CALL_SECONDS
 from core.settings import Settings
 
 Json = dict[str, Any]
@@ -185,17 +187,22 @@ class Paystack:
         return data
 
     async def _request(self, method: str, path: str, **request: Any) -> Json:
+        began = time.monotonic()
+        outcome = "failed"
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 response = await self._client.request(
                     method, f"{self._base_url}{path}", headers=self._headers, **request
                 )
+            outcome = f"{response.status_code // 100}xx"
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise TransientError("paystack_unreachable", "Paystack cannot be reached.") from None
         except (httpx.TransportError, TimeoutError):
             raise TransientError(
                 "paystack_no_answer", "Paystack did not answer in time.", outcome_unknown=True
             ) from None
+        finally:
+            CALL_SECONDS.labels("paystack", outcome).observe(time.monotonic() - began)
         return _read_answer(response)
 
 

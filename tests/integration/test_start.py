@@ -85,3 +85,14 @@ def test_another_credit_value_is_refused(world: World, process: str) -> None:
     assert ended.returncode != 0
     assert "CREDIT_VALUE_CENTS is 3 here" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_metrics_are_for_whoever_has_the_token(world: World) -> None:
+    with webhook({**world.env, "METRICS_TOKEN": "a-token-of-the-operators"}) as url:
+        assert httpx.get(f"{url}/metrics").status_code == 401
+        assert httpx.get(f"{url}/metrics", headers={"Authorization": "Bearer nonsense"}).status_code == 401
+        answer = httpx.get(f"{url}/metrics", headers={"Authorization": "Bearer a-token-of-the-operators"})
+    assert answer.status_code == 200
+    assert "keyfund_litellm_answers 1.0" in answer.text
+    assert 'keyfund_backlog{kind="keys"}' in answer.text
+    assert world.http.get(f"{world.env['WEBHOOK_BASE_URL']}/metrics").status_code == 404

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 
 from core.errors import NotConfiguredError, RefusedError
 from core.logs import get_logger
+from core.metrics import DELIVERIES
 from core.payments.paystack import is_signed, parse_event
 from webhook.services import ServicesHere
 
@@ -25,12 +26,14 @@ async def receive(request: Request, services: ServicesHere) -> Received:
     raw = await _read_body(request)
     if not is_signed(raw, request.headers.get("x-paystack-signature"), secrets):
         log.warning("webhook.bad_signature", bytes=len(raw))
+        DELIVERIES.labels("bad_signature").inc()
         raise RefusedError("bad_signature", "The signature does not fit the body.", status=401)
     event = parse_event(raw)
     busy = services.background.is_full
     # Without a lease it is due at once, for the worker.
     lease_seconds = 0 if busy else services.parts.settings.lease_seconds
     claimed = await services.parts.store.receive_event(event, lease_seconds)
+    DELIVERIES.labels("repeated" if claimed is None else "stored").inc()
     log.info("webhook.received", name=event.name, reference=event.reference, repetition=claimed is None)
     if claimed is not None and not busy:
         services.background.start(services.settler.handle_event(claimed))

@@ -1,0 +1,39 @@
+"""Prometheus metrics, for the operator alone."""
+
+import hmac
+
+from fastapi import Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+
+from core.errors import RefusedError, TransientError
+from webhook.services import ServicesHere
+
+BACKLOG = Gauge("keyfund_backlog", "What is not finished yet.", ["kind"])
+OLDEST = Gauge("keyfund_backlog_oldest_seconds", "How long the oldest of it has waited, in seconds.")
+ANSWERS = Gauge("keyfund_litellm_answers", "1 while LiteLLM answers, as all processes see it.")
+DATABASE = Gauge("keyfund_database_answers", "1 while Supabase answers.")
+
+
+async def read(request: Request, services: ServicesHere) -> Response:
+    """All metrics of this process, and the backlog; with ``Authorization: Bearer`` METRICS_TOKEN."""
+    token = services.parts.settings.metrics_token
+    if token is None:
+        raise RefusedError("not_found", "Not Found", status=404)
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+        raise RefusedError("not_signed_in", "The metrics token is needed.", status=401)
+    await _measure(services)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _measure(services: ServicesHere) -> None:
+    try:
+        status = await services.parts.store.read_status()
+    except TransientError:
+        DATABASE.set(0)
+        return
+    DATABASE.set(1)
+    ANSWERS.set(bool(status["litellm_answers"]))
+    OLDEST.set(status["oldest_seconds"])
+    for kind in ("accounts", "keys", "events"):
+        BACKLOG.labels(kind).set(status[kind])
