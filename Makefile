@@ -6,7 +6,7 @@ REQUIREMENTS := requirements/dev.txt
 LOCKED := runtime dev litellm
 MODULES := dev/supabase dev/litellm
 
-.PHONY: help setup run story test bench lock venv
+.PHONY: help setup run story test lock venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -26,9 +26,6 @@ test: setup ## every check and test, on real parts; LONG=1 for the long modes
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m pytest
-
-bench: setup ## the benchmarks, each against its limit
-	$(PYTHON) -m bench
 
 # The stamp holds the hash of what is installed, so a .venv from an older checkout is brought up to date.
 venv:

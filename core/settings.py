@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[list[Origin], NoDecode] = []
 
     credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2
-    lease_seconds: Annotated[int, Field(ge=5, le=600)] = 60
+    lease_seconds: Annotated[int, Field(ge=5, le=600)] = 40
     push_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     include_cost_headers: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -55,6 +55,10 @@ FUNCTIONS: dict[str, set[str]] = {
     "release_push": SERVICE_ALONE,
     "claim_probe": SERVICE_ALONE,
     "report_gateway": SERVICE_ALONE,
+    # Booking what was spent.
+    "claim_settlement": SERVICE_ALONE,
+    "settle_usage": SERVICE_ALONE,
+    "finish_settlement": SERVICE_ALONE,
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
     "beat_worker": SERVICE_ALONE,

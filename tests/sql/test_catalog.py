@@ -87,7 +87,7 @@ def test_every_column_of_a_policy_has_an_index(settled: Connection) -> None:
     assert missing == set(WITHOUT_INDEX)
 
 
-# --- safeupdate -----------------------------------------------------------------------------------------------
+# --- safeupdate ---------------------------------------------------------------------------------------------
 
 
 def statements_without_where(body: str) -> list[str]:

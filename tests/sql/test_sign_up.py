@@ -31,12 +31,13 @@ def credits(db: Connection, user_id: UUID) -> int:
 
 def break_accounts(db: Connection) -> None:
     """Make ensure_account() fail, as a fault of ours would."""
-    db.execute("create table hidden as select * from keyfund.settings")
+    db.execute("create temporary table hidden as select * from keyfund.settings")
     db.execute("delete from keyfund.settings where true")
 
 
 def repair_accounts(db: Connection) -> None:
     db.execute("insert into keyfund.settings select * from hidden")
+    db.execute("drop table hidden")
 
 
 @pytest.mark.parametrize("regime", ["db", "open_db"])
