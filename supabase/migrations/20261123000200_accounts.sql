@@ -43,7 +43,9 @@ create table keyfund.accounts (
   unsettled_until timestamptz,
   last_error text,
   lease_token uuid,
-  lease_expires_at timestamptz
+  lease_expires_at timestamptz,
+  grant_settled boolean not null default false,
+  grant_checked_at timestamptz
 );
 comment on table keyfund.accounts is
   'What we want LiteLLM to hold for an account, what it has confirmed, and who is pushing it. One lease covers the wallet and all keys.';
@@ -59,7 +61,11 @@ comment on column keyfund.accounts.confirmed_at is 'When LiteLLM first showed th
 comment on column keyfund.accounts.urgent is 'A block or a revocation waits: it overtakes every other push.';
 comment on column keyfund.accounts.next_attempt_at is 'When the next visit is due; null: nothing to do, or parked after too many refusals.';
 comment on column keyfund.accounts.unsettled_until is 'Until then a request of unknown outcome may still land: nothing counts as synced before it was read after this.';
+comment on column keyfund.accounts.grant_settled is
+  'The sign-up grant was given, or never will be; false while an address has to be confirmed or somebody is anonymous.';
 alter table keyfund.accounts enable row level security;
+-- Who may still be granted credits: what the sweep looks at, longest unchecked first.
+create index accounts_ungranted_idx on keyfund.accounts (grant_checked_at nulls first) where not grant_settled;
 -- What is due, urgent first: the only rows that a claim looks at.
 create index accounts_due_idx on keyfund.accounts (urgent desc, next_attempt_at) where next_attempt_at is not null;
 -- What LiteLLM has not confirmed: the backlog.
@@ -118,6 +124,7 @@ create index credit_ledger_user_id_idx on public.credit_ledger (user_id, id);
 alter table public.credit_ledger enable row level security;
 revoke all on public.credit_ledger from public, anon, authenticated, service_role;
 grant select on public.credit_ledger to authenticated, service_role;
+revoke all on sequence public.credit_ledger_id_seq from public, anon, authenticated, service_role;
 create policy "people see their own ledger" on public.credit_ledger
   for select to authenticated using ((select auth.uid()) = user_id);
 
@@ -133,8 +140,8 @@ create trigger credit_ledger_is_append_only before update or delete or truncate 
 create function keyfund.refuse_unexplained_credits() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  -- At depth 1 somebody updates profiles directly; the ledger's own trigger comes in deeper.
-  if pg_trigger_depth() < 2 then
+  -- At depth 1 somebody writes profiles directly; the ledger's own trigger comes in deeper.
+  if tg_op = 'INSERT' or pg_trigger_depth() < 2 then
     raise exception 'profiles.credits changes only with a ledger entry: use keyfund.append_entry()';
   end if;
   return new;
@@ -142,6 +149,10 @@ end;
 $$;
 create trigger profiles_credits_need_an_entry before update of credits on public.profiles
   for each row when (old.credits is distinct from new.credits)
+  execute function keyfund.refuse_unexplained_credits();
+
+create trigger profiles_begin_without_credits before insert on public.profiles
+  for each row when (new.credits <> 0)
   execute function keyfund.refuse_unexplained_credits();
 
 create function keyfund.refuse_new_credit_value() returns trigger

@@ -91,7 +91,8 @@ begin
     if old.state = 'revoked' and new.state <> 'revoked' then
       raise exception 'a revoked key stays revoked';
     end if;
-    if old.key_hash is distinct from new.key_hash and old.key_hash is not null then
+    if old.key_hash is not null and (new.key_hash is distinct from old.key_hash
+        or (new.litellm_key_id is not null and new.litellm_key_id is distinct from old.litellm_key_id)) then
       raise exception 'a key string is never replaced';
     end if;
     v_changed := (old.state, old.max_budget, old.budget_duration, old.rpm_limit, old.tpm_limit)

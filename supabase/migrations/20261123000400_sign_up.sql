@@ -29,11 +29,15 @@ declare
 begin
   select * into strict v_settings from keyfund.settings;
   v_identity := coalesce(keyfund.normalise_email(nullif(v_user ->> 'email', '')), nullif(v_user ->> 'phone', ''));
-  if v_settings.signup_credits = 0 or v_identity is null or (v_user ->> 'is_anonymous')::boolean then
+  if v_settings.signup_credits > 0 and (v_identity is null or (v_user ->> 'is_anonymous')::boolean) then
     return; -- an anonymous person is granted credits when they convert
   end if;
-  if v_settings.signup_needs_confirmed_email
+  if v_settings.signup_credits > 0 and v_settings.signup_needs_confirmed_email
       and coalesce(v_user ->> 'email_confirmed_at', v_user ->> 'phone_confirmed_at') is null then
+    return;
+  end if;
+  update keyfund.accounts set grant_settled = true where user_id = p_user.id;
+  if v_settings.signup_credits = 0 then
     return;
   end if;
   insert into keyfund.signup_grants (identity_hash, user_id)
@@ -65,7 +69,8 @@ begin
   select p_user_id, 'Key', 'placeholder', 'wallet', v_settings.key_budget_duration, v_settings.key_rpm_limit, v_settings.key_tpm_limit
   where not exists (select from public.virtual_keys where user_id = p_user_id)
   on conflict do nothing;
-  if not exists (select from public.credit_ledger where user_id = p_user_id and kind = 'signup_grant') then
+  update keyfund.accounts set grant_checked_at = now() where user_id = p_user_id and not grant_settled;
+  if found then
     perform keyfund.grant_signup_credits(v_user);
   end if;
 end;
@@ -89,10 +94,28 @@ revoke all on function public.handle_new_user() from public, anon, authenticated
 
 create trigger keyfund_new_user after insert on auth.users
   for each row execute function public.handle_new_user();
--- A confirmed or changed address may be what the grant waits for.
+
+create function keyfund.handle_changed_user() returns trigger
+language plpgsql security definer set search_path = '' set lock_timeout = '2s' as $$
+declare
+  v_old jsonb := to_jsonb(old);
+  v_new jsonb := to_jsonb(new);
+begin
+  -- A confirmed or changed address, or a name given to an anonymous person, may be what the grant waits for.
+  if exists (
+    select from unnest(array['email', 'phone', 'email_confirmed_at', 'phone_confirmed_at', 'is_anonymous']) as field
+    where v_old ->> field is distinct from v_new ->> field)
+  then
+    perform keyfund.ensure_account(new.id);
+  end if;
+  return new;
+exception when others then
+  raise warning 'keyfund: account % is not up to date yet (%)', new.id, sqlstate; -- the sweep does it
+  return new;
+end;
+$$;
 create trigger keyfund_changed_user after update on auth.users
-  for each row when (old.email is distinct from new.email or old.email_confirmed_at is distinct from new.email_confirmed_at)
-  execute function public.handle_new_user();
+  for each row execute function keyfund.handle_changed_user();
 
 -- ----------------------------------------------------------------- deletion
 
@@ -106,8 +129,8 @@ begin
   -- With its status the wallet in LiteLLM becomes 0.
   update public.profiles set email = null, status = 'deleted', updated_at = now() where id = p_user_id;
   delete from public.virtual_keys where user_id = p_user_id and state = 'placeholder';
-  update public.virtual_keys set state = 'revoked', revoked_at = now(), name = 'Deleted'
-  where user_id = p_user_id and state <> 'revoked';
+  update public.virtual_keys set state = 'revoked', revoked_at = coalesce(revoked_at, now()), name = 'Deleted'
+  where user_id = p_user_id;
 end;
 $$;
 comment on function keyfund.bury_account(uuid) is
@@ -137,8 +160,12 @@ declare
   v_strays integer := 0;
 begin
   for v_user_id in
-    select u.id from auth.users u
-    where not exists (select from keyfund.accounts a where a.user_id = u.id) limit p_limit
+    (select u.id from auth.users u
+    where not exists (select from keyfund.accounts a where a.user_id = u.id) limit p_limit)
+    union
+    (select a.user_id from keyfund.accounts a
+    where not a.grant_settled and (a.grant_checked_at is null or a.grant_checked_at < now() - interval '10 minutes')
+    order by a.grant_checked_at nulls first limit p_limit)
   loop
     begin
       perform keyfund.ensure_account(v_user_id);

@@ -49,6 +49,8 @@ begin
     -- All that failed while it was away goes at once; claims keep the crowd in line.
     update keyfund.accounts set next_attempt_at = now(), attempts = 0
     where revision > confirmed_revision and next_attempt_at > now() and (lease_expires_at is null or lease_expires_at < now());
+    update public.virtual_keys set next_attempt_at = now(), attempts = 0
+    where sync_status = 'failed' and next_attempt_at > now() and state <> 'placeholder';
   end if;
 end;
 $$;
@@ -200,6 +202,9 @@ declare
   v_booked bigint := p_account.booked_micros + p_spend_micros - p_account.seen_micros;
   v_credits bigint;
 begin
+  if p_spend_micros = p_account.seen_micros and p_account.lower_micros is not null then
+    update keyfund.accounts set lower_micros = null where user_id = p_account.user_id; -- it was a mistake
+  end if;
   if p_spend_micros <= p_account.seen_micros then
     return;
   end if;
@@ -399,8 +404,11 @@ begin
       then now() + keyfund.backoff(v_account.refusals + 1) end;
   else
     perform keyfund.breaker_failed('litellm', p_error);
-    v_next := now() + coalesce(make_interval(secs => p_retry_after_seconds), keyfund.backoff(v_account.attempts + 1));
+    v_next := now() + coalesce(make_interval(secs => least(p_retry_after_seconds, 60)), keyfund.backoff(v_account.attempts + 1));
   end if;
+  -- A block that was asked for meanwhile waits for no wallet.
+  select least(v_next, min(k.next_attempt_at)) into v_next from public.virtual_keys k
+  where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state in ('blocked', 'revoked');
   update keyfund.accounts
   set lease_token = null, lease_expires_at = null, last_error = p_error,
       attempts = attempts + 1, refusals = refusals + (p_kind = 'refused')::integer,
@@ -408,7 +416,7 @@ begin
       next_attempt_at = v_next
   where user_id = p_user_id;
   update public.virtual_keys set sync_status = 'failed', last_error = p_error, next_attempt_at = v_next
-  where user_id = p_user_id and state <> 'placeholder' and sync_status <> 'synced'
+  where user_id = p_user_id and state = 'active' and sync_status <> 'synced'
     and (next_attempt_at is not null or sync_status <> 'failed');
   return true;
 end;

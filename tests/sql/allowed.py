@@ -56,9 +56,20 @@ FUNCTIONS: dict[str, set[str]] = {
     "claim_probe": SERVICE_ALONE,
     "report_gateway": SERVICE_ALONE,
     # Booking what was spent.
-    "claim_settlement": SERVICE_ALONE,
+    "claim_reading": SERVICE_ALONE,
     "settle_usage": SERVICE_ALONE,
-    "finish_settlement": SERVICE_ALONE,
+    "finish_reading": SERVICE_ALONE,
+    # Refunds, disputes, and what Paystack's lists show.
+    "record_reversals": SERVICE_ALONE,
+    "list_uncredited": SERVICE_ALONE,
+    "list_changed_reversals": SERVICE_ALONE,
+    # What administrators decide; each asks whether the caller is one.
+    "decide_review": SIGNED_IN,
+    "adjust_credits": SIGNED_IN,
+    # Tidying up.
+    "list_deletions": SERVICE_ALONE,
+    "finish_deletions": SERVICE_ALONE,
+    "redact_events": SERVICE_ALONE,
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
     "beat_worker": SERVICE_ALONE,

@@ -107,6 +107,7 @@ def test_a_grant_that_failed_when_the_address_was_confirmed_is_healed(db: Connec
     break_accounts(db)
     change_user(db, user_id, email_confirmed_at="2026-11-24")
     repair_accounts(db)
+    db.execute("update keyfund.accounts set grant_checked_at = now() - interval '11 minutes' where true")
     by_service(db, "heal_accounts")
     assert credits(db, user_id) == 500
 

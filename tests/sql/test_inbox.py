@@ -1,0 +1,154 @@
+"""The inbox: each event once, one process at a time, until it is handled."""
+
+from tests.sql.acting import (
+    Row,
+    all_by_service,
+    at_once,
+    by_service,
+    let_pass,
+    open_order,
+    payment,
+    row,
+    sign_up,
+    value,
+)
+from tests.support import Connection, Database
+
+
+def receive(
+    db: Connection, fingerprint: str = "f1", reference: str | None = None, event: str = "charge.success"
+) -> Row:
+    answer: Row = by_service(
+        db,
+        "receive_event",
+        p_fingerprint=fingerprint,
+        p_event=event,
+        p_reference=reference,
+        p_body="{}",
+        p_lease_seconds=60,
+    )
+    return answer
+
+
+def claim_events(db: Connection, limit: int = 10) -> list[Row]:
+    return all_by_service(db, "claim_events", p_limit=limit, p_lease_seconds=60)
+
+
+def event(db: Connection) -> Row:
+    return row(db, "select * from keyfund.paystack_events")
+
+
+def test_an_event_that_is_delivered_fifty_times_at_once_is_one_and_leased_to_one(
+    database: Database, db: Connection
+) -> None:
+    answers = at_once(database, 50, lambda connection, _: receive(connection))
+    (leased,) = [answer for answer in answers if answer["new"]]
+    stored = event(db)
+    assert (stored["id"], str(stored["lease_token"])) == (leased["id"], leased["token"])
+    assert 1 < stored["deliveries"] <= 50
+    assert claim_events(db) == []
+
+
+def test_each_delivery_is_counted(db: Connection) -> None:
+    for _ in range(5):
+        receive(db)
+    assert event(db)["deliveries"] == 5
+
+
+def test_a_repetition_does_not_wait_for_the_event_being_handled(database: Database, db: Connection) -> None:
+    receive(db)
+    with database.connect() as other, other.transaction():
+        other.execute("select from keyfund.paystack_events for update")
+        db.execute("set lock_timeout = '100ms'")
+        assert receive(db) == {"new": False}
+
+
+def test_the_first_event_of_a_payment_sets_its_time_on_the_timeline(db: Connection) -> None:
+    order = open_order(db, sign_up(db))
+    receive(db, "f1", order["reference"], "refund.pending")
+    assert payment(db, order["reference"])["webhook_at"] is None
+    receive(db, "f2", order["reference"])
+    first = payment(db, order["reference"])["webhook_at"]
+    assert first is not None
+    receive(db, "f3", order["reference"])
+    assert payment(db, order["reference"])["webhook_at"] == first
+
+
+def test_an_event_about_nothing_of_ours_is_kept_too(db: Connection) -> None:
+    assert receive(db, reference="somebody-elses")["new"] is True
+    assert receive(db, "f2", None, "transfer.success")["new"] is True
+    assert value(db, "select count(*) from keyfund.paystack_events") == 2
+
+
+def test_an_event_whose_receiver_died_is_leased_to_another(db: Connection) -> None:
+    received = receive(db, reference="kf-1")
+    assert claim_events(db) == []
+    let_pass(db, 61)
+    (again,) = claim_events(db)
+    assert (again["id"], again["event"], again["reference"], again["body"]) == (
+        received["id"],
+        "charge.success",
+        "kf-1",
+        "{}",
+    )
+    assert again["token"] != received["token"]
+    assert (
+        by_service(db, "finish_event", p_id=received["id"], p_token=received["token"], p_outcome="late")
+        is False
+    )
+    assert (
+        by_service(db, "finish_event", p_id=again["id"], p_token=again["token"], p_outcome="credited") is True
+    )
+    done = event(db)
+    assert (done["outcome"], done["next_attempt_at"], done["lease_token"]) == ("credited", None, None)
+
+
+def test_a_handled_event_is_not_handled_again(db: Connection) -> None:
+    received = receive(db)
+    arguments = {"p_id": received["id"], "p_token": received["token"]}
+    assert by_service(db, "finish_event", **arguments, p_outcome="credited") is True
+    assert by_service(db, "finish_event", **arguments, p_outcome="again") is False
+    assert by_service(db, "fail_event", **arguments, p_error="late") is False
+    assert receive(db) == {"new": False}
+    let_pass(db, 86_400)
+    assert claim_events(db) == []
+
+
+def test_workers_that_claim_at_once_get_each_event_once(database: Database, db: Connection) -> None:
+    for number in range(20):
+        receive(db, f"f{number}")
+    let_pass(db, 61)
+    claimed = at_once(database, 8, lambda connection, _: claim_events(connection, 5))
+    everything = [one["id"] for some in claimed for one in some]
+    assert len(everything) == len(set(everything))
+    assert len(everything) + len(claim_events(db, 100)) == 20
+
+
+def test_an_event_that_failed_is_tried_again_for_as_long_as_it_takes(db: Connection) -> None:
+    taken = receive(db)
+    for count in range(1, 16):
+        assert by_service(
+            db, "fail_event", p_id=taken["id"], p_token=taken["token"], p_error="paystack_unreachable"
+        )
+        after = event(db)
+        assert (after["attempts"], after["lease_token"]) == (count, None)
+        waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.paystack_events")
+        assert 0 < waits <= 300
+        let_pass(db, 301)
+        (taken,) = claim_events(db)
+
+
+def test_the_event_that_is_due_longest_is_claimed_first(db: Connection) -> None:
+    for number in range(3):
+        receive(db, f"f{number}")
+        let_pass(db, 100)
+    ids = [claim_events(db, 1)[0]["id"] for _ in range(3)]
+    assert ids == sorted(ids)
+
+
+def test_the_backlog_tells_how_many_events_wait_and_since_when(db: Connection) -> None:
+    receive(db)
+    let_pass(db, 90)
+    status = by_service(db, "read_status")
+    assert status["events"] == 1
+    assert 90 <= status["oldest_seconds"] < 120
