@@ -64,20 +64,25 @@ class Pusher:
             return await attempt.carry_out()
         except LeaseLostError:
             log.warning("sync.lease_lost", user_id=push.user_id)
-            await self.store.release_push(push)
+            if not lease.used:
+                await self.store.release_push(push)
+            # Else it runs out by itself: whoever follows then knows that what was sent may still land.
             return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lease:
     """Until when we may write. The clock goes on while a process is stopped, so a late one notices."""
 
     ends_at: float
     call_seconds: float
+    used: bool = False
 
     def check(self) -> None:
+        """Before each write."""
         if time.monotonic() + self.call_seconds >= self.ends_at:
             raise LeaseLostError
+        self.used = True
 
 
 class _Attempt:

@@ -183,9 +183,12 @@ comment on function public.credit_payment(text, bigint, bigint, text, timestampt
 
 create function keyfund.next_verification(p_payment public.transactions) returns timestamptz
 language sql stable set search_path = '' as $$
-  -- Ever less often, and after 30 days only when a webhook or the sweep brings news.
-  select case when now() - p_payment.created_at < interval '30 days'
-    then now() + greatest(interval '1 minute', least(interval '1 day', (now() - p_payment.created_at) / 2)) end;
+  -- Ever less often: each day in the first month, every other week at the end of a year, then no more.
+  select case
+    when now() - p_payment.created_at < interval '30 days'
+      then now() + greatest(interval '1 minute', least(interval '1 day', (now() - p_payment.created_at) / 2))
+    when now() - p_payment.created_at < interval '400 days'
+      then now() + least(interval '14 days', (now() - p_payment.created_at) / 10) end;
 $$;
 
 create function public.observe_payment(p_reference text, p_status text) returns void

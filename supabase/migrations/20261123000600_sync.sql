@@ -235,8 +235,13 @@ begin
     perform keyfund.book_usage(v_account, p_spend_micros);
   elsif p_user_is_missing or v_account.lower_micros is not null then
     v_verdict := 'new_epoch';
-    update keyfund.accounts set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null
+    update keyfund.accounts
+    set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null, revision = revision + 1
     where user_id = p_user_id;
+    -- What LiteLLM forgot of the user it may have forgotten of the keys: revoked ones may be alive again, new ones gone.
+    update public.virtual_keys
+    set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now()
+    where user_id = p_user_id and confirmed_at is not null and confirmed_revision >= revision;
   else
     v_verdict := 'read_again';
     update keyfund.accounts set lower_micros = p_spend_micros where user_id = p_user_id;

@@ -15,7 +15,8 @@ REGIMES: tuple[Regime, ...] = ("locked", "open")
 
 TABLES = """
     select c.oid::regclass::text from pg_class c
-    where c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'keyfund'::regnamespace, 'auth'::regnamespace)
+    where c.relkind = 'r'
+      and c.relnamespace in ('public'::regnamespace, 'keyfund'::regnamespace, 'auth'::regnamespace)
     order by c.oid
 """
 SHAPE = """
