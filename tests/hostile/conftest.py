@@ -1,0 +1,46 @@
+"""The running stack under attack, a database with its REST side alone, and the evidence of all of it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dev.stack import Stack
+from tests.hostile.bare import Bare
+from tests.hostile.evidence import Evidence, collect
+from tests.integration.world import World
+from tests.support import Connection, SqlServer, User
+
+LAST = "test_zz_secrets.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The search for secrets comes after everything else, whatever folder it is in: logs are whole then."""
+    items.sort(key=lambda item: item.path.name == LAST)
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Evidence:
+    return Evidence()
+
+
+@pytest.fixture
+def world(
+    stack: Stack, admin_db: Connection, sign_up: Callable[..., User], evidence: Evidence
+) -> Iterator[World]:
+    """The whole stack; every answer to `world.http` is kept as evidence."""
+
+    def meet(*arguments: str, **data: object) -> User:
+        return evidence.meet(sign_up(*arguments, **data))
+
+    world = World(stack, admin_db, meet, evidence.client())
+    yield world
+    collect(evidence, stack, admin_db)  # keys are still in the database now; later some are forgotten
+    world.behave()
+    world.http.close()
+
+
+@pytest.fixture(scope="module")
+def bare(sql_server: SqlServer, evidence: Evidence) -> Iterator[Bare]:
+    """A database with Supabase's HTTP side and nothing else: no worker moves a row, every change is ours."""
+    with Bare.running(sql_server, evidence) as made:
+        yield made

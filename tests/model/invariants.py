@@ -1,0 +1,124 @@
+"""What holds after every step, whatever went wrong."""
+
+from typing import Any
+from uuid import UUID
+
+from core.domain.keys import KeyState, ObservedKey
+from tests.model.world import Person, World
+
+UNEXPLAINED = """
+    select p.id, p.credits, e.total, e.last from public.profiles p
+    left join (
+      select user_id, sum(delta) as total, (array_agg(balance_after order by id desc))[1] as last
+      from public.credit_ledger group by user_id) e on e.user_id = p.id
+    where (p.credits, p.credits) is distinct from (coalesce(e.total, 0), coalesce(e.last, 0))"""
+
+REPEATED = "select cause from public.credit_ledger group by cause having count(*) > 1"
+
+PURCHASES = """
+    select l.user_id, l.delta, l.cause, t.reference, t.credits, t.status, t.user_id as buyer
+    from public.credit_ledger l left join public.transactions t on l.cause = 'purchase:' || t.reference
+    where l.kind = 'purchase'"""
+
+MISBOOKED = """
+    select a.user_id, a.booked_micros, coalesce(l.used, 0) as used from keyfund.accounts a
+    left join (
+      select user_id, -sum(delta) as used from public.credit_ledger where kind = 'usage' group by user_id
+    ) l on l.user_id = a.user_id
+    where a.booked_micros / 20000 <> coalesce(l.used, 0)"""
+
+GRANTS = "select user_id, delta from public.credit_ledger where kind = 'signup_grant'"
+
+WANTED = """
+    select k.id, k.user_id, k.key_hash, k.state, k.max_budget, k.budget_duration, k.rpm_limit, k.tpm_limit,
+      k.sync_status, keyfund.budget_micros(a) as wallet_micros, a.revision = a.confirmed_revision as confirmed
+    from public.virtual_keys k join keyfund.accounts a on a.user_id = k.user_id
+    where k.state <> 'placeholder'"""
+
+
+def check(world: World) -> None:
+    credits_are_explained(world)
+    each_payment_counts_once(world)
+    each_identity_is_granted_once(world)
+    nobody_spends_beyond_their_wallet(world)
+    nobody_is_charged_for_more_than_they_spent(world)
+    each_key_belongs_to_its_owner(world)
+    what_is_synced_is_so(world)
+
+
+def credits_are_explained(world: World) -> None:
+    assert world.rows(UNEXPLAINED) == []
+    assert world.rows(REPEATED) == []
+    assert world.rows(MISBOOKED) == []
+
+
+def each_payment_counts_once(world: World) -> None:
+    purchases = world.rows(PURCHASES)
+    references = [one["reference"] for one in purchases]
+    assert len(set(references)) == len(references), purchases
+    for one in purchases:
+        assert one["reference"] in world.right, one
+        assert (one["delta"], one["user_id"]) == (one["credits"], one["buyer"]), one
+        assert one["status"] in ("success", "reversed"), one
+
+
+def each_identity_is_granted_once(world: World) -> None:
+    granted = [str(one["user_id"]) for one in world.rows(GRANTS)]
+    identities = [person.identity for person in world.people if person.id in granted]
+    assert len(set(identities)) == len(identities) == len(granted)
+
+
+def nobody_spends_beyond_their_wallet(world: World) -> None:
+    assert world.overdrafts == []
+
+
+def nobody_is_charged_for_more_than_they_spent(world: World) -> None:
+    for row in world.rows("select user_id, booked_micros from keyfund.accounts"):
+        person = world.person(str(row["user_id"]))
+        assert person is not None
+        assert row["booked_micros"] <= person.bill.spent, (row, person.bill)
+
+
+def each_key_belongs_to_its_owner(world: World) -> None:
+    owners = {row["key_hash"]: str(row["user_id"]) for row in world.rows(WANTED)}
+    for person in world.people:
+        for token in world.sight.keys_of(person.id):
+            assert owners.get(token) == person.id, (token, person)
+
+
+def what_is_synced_is_so(world: World) -> None:
+    """A key that is shown as synced is in LiteLLM as wanted, and so is the wallet of a confirmed account."""
+    for row in world.rows(WANTED):
+        person = world.person(str(row["user_id"]))
+        assert person is not None
+        if row["sync_status"] == "synced" and not person.bill.tampered:
+            assert holds(world, row), (row, world.sight.key(row["key_hash"]))
+            seen = world.sight.user(person.id)
+            assert not row["confirmed"] or has_wallet(world, person, row["wallet_micros"]), (row, seen)
+
+
+def has_wallet(world: World, person: Person, wallet_micros: int) -> bool:
+    """The wallet as it is wanted; none at all is fine where there is no key either."""
+    user = world.sight.user(person.id)
+    if user is None:
+        return not world.sight.keys_of(person.id)
+    return user.budget_micros == wallet_micros
+
+
+def holds(world: World, row: dict[str, Any]) -> bool:
+    observed = world.sight.key(row["key_hash"])
+    if row["state"] != KeyState.ACTIVE:
+        return observed is None or observed.blocked
+    return observed == as_wanted(row, row["user_id"])
+
+
+def as_wanted(row: dict[str, Any], owner: UUID) -> ObservedKey:
+    return ObservedKey(
+        user_id=str(owner),
+        team_id=None,
+        blocked=False,
+        budget_cents=row["max_budget"],
+        budget_duration=row["budget_duration"],
+        rpm_limit=row["rpm_limit"],
+        tpm_limit=row["tpm_limit"],
+    )

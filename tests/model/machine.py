@@ -1,0 +1,283 @@
+"""Everything that people, workers, LiteLLM, Paystack and time can do, in any order."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.model import invariants
+from tests.model.convergence import converge
+from tests.model.process import Mishap, Plan
+from tests.model.sight import Sight, StandInSight
+from tests.model.wire import Outage
+from tests.model.world import Change, Person, World
+from tests.support import SqlServer
+
+NUMBER = st.integers(0, 7)
+"""Which of some things, counted round."""
+
+MISHAPS = st.builds(Plan, st.sampled_from(Mishap), st.integers(1, 9))
+PLANS = st.one_of(st.just(Plan()), MISHAPS)
+CAPS = st.one_of(st.none(), st.sampled_from([0, 50, 500, 100_000]))
+CHANGES = st.sampled_from(["block", "unblock", "revoke", "resync"])
+OVERTAKING = st.sampled_from(
+    [
+        ("suspended", "active"),
+        ("active", "suspended"),
+        ("limit", "limit"),
+        ("block", "unblock"),
+        ("unblock", "block"),
+        ("limit", "revoke"),
+    ]
+)
+MODELS = st.sampled_from(["mock-small", "mock-large", "mock-costly", "mock-costly"])
+PACKAGES = st.sampled_from(["starter-ngn", "plus-ghs"])
+PAYMENTS = st.sampled_from(["right", "right", "with_fees", "underpaid", "other_currency", "other_price"])
+PERCENT = st.sampled_from([1, 33, 50, 100])
+RESOLUTIONS = st.sampled_from(["declined", "merchant-accepted", "auto-accepted"])
+LEFT = st.sampled_from(["failed", "abandoned", "ongoing"])
+JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal"])
+LOSSES = st.sampled_from(["user", "user", "user", "everything"])
+SECONDS = st.sampled_from([1, 5, 13, 20, 40, 70, 400])
+
+
+class Machine(RuleBasedStateMachine):
+    """One example is one database and one LiteLLM; ``changes`` make the product wrong."""
+
+    server: ClassVar[SqlServer]
+    changes: ClassVar[tuple[Change, ...]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = self.server.database("locked")
+        self.world = World(self.opened.__enter__(), self.sight())
+        for change in self.changes:
+            self.world.make_wrong(change)
+        self.failed = False
+
+    def sight(self) -> Sight:
+        return StandInSight()
+
+    @property
+    def tamperable(self) -> bool:
+        return self.world.sight.standin is not None
+
+    def someone(self, number: int) -> Person:
+        return self.world.people[number % len(self.world.people)]
+
+    @initialize()
+    def two_people_with_some_history(self) -> None:
+        for identity in range(2):
+            person = self.world.sign_up(identity)
+            self.world.owner_calls(person, "create_virtual_key")
+            self.world.work("push")
+            self.world.spend(person, 0, "mock-costly")
+        self.buy(1, Plan())
+        self.world.work("settle")
+
+    # --------------------------------------------------------------- people
+
+    @precondition(lambda self: len(self.world.people) < 5)
+    @rule(identity=st.integers(0, 3))
+    def sign_up(self, identity: int) -> None:
+        self.world.sign_up(identity)
+
+    @rule(number=NUMBER, cap=CAPS)
+    def create_key(self, number: int, cap: int | None) -> None:
+        self.world.owner_calls(self.someone(number), "create_virtual_key", max_budget=cap)
+
+    @rule(number=NUMBER, key=NUMBER, change=CHANGES)
+    def change_key(self, number: int, key: int, change: str) -> None:
+        rows = self.world.key_rows(self.someone(number))
+        if rows:
+            key_id = str(rows[key % len(rows)]["id"])
+            self.world.owner_calls(self.someone(number), f"{change}_virtual_key", key_id=key_id)
+
+    @rule(number=NUMBER, key=NUMBER, cap=CAPS)
+    def limit_key(self, number: int, key: int, cap: int | None) -> None:
+        limits = {"cap": "wallet"} if cap is None else {"max_budget": cap, "rpm_limit": cap + 1}
+        rows = self.world.key_rows(self.someone(number))
+        if rows:
+            key_id = str(rows[key % len(rows)]["id"])
+            self.world.owner_calls(self.someone(number), "update_virtual_key", key_id=key_id, **limits)
+
+    @rule(number=NUMBER, key=NUMBER, model=MODELS, times=st.integers(1, 3))
+    def spend(self, number: int, key: int, model: str, times: int) -> None:
+        for _ in range(times):
+            self.world.spend(self.someone(number), key, model)
+
+    @rule(number=NUMBER, status=st.sampled_from(["suspended", "active"]))
+    def suspend_or_lift(self, number: int, status: str) -> None:
+        self.world.set_status(self.someone(number), status)
+
+    @precondition(lambda self: len(self.world.people) > 2)
+    @rule(number=NUMBER)
+    def delete_user(self, number: int) -> None:
+        self.world.delete_user(self.someone(number))
+
+    # ------------------------------------------------------------- payments
+
+    @rule(number=NUMBER, package=PACKAGES, plan=PLANS)
+    def order(self, number: int, package: str, plan: Plan) -> None:
+        self.world.order(self.someone(number), package, plan)
+
+    @precondition(lambda self: self.world.sandbox.book.transactions)
+    @rule(number=NUMBER, how=PAYMENTS)
+    def pay(self, number: int, how: str) -> None:
+        orders = list(self.world.sandbox.book.transactions.values())
+        order = orders[number % len(orders)]
+        price, other = order.requested_amount or 0, "USD" if order.currency != "USD" else "NGN"
+        fields: dict[str, dict[str, int | str]] = {
+            "right": {},
+            "with_fees": {"amount": price + 5000, "requested_amount": price},
+            "underpaid": {"amount": price // 2, "requested_amount": price},
+            "other_currency": {"currency": other},
+            "other_price": {"amount": price // 3, "requested_amount": price // 3},
+        }
+        self.world.pay(order, how in ("right", "with_fees"), fields[how])
+
+    @rule(number=NUMBER, plan=PLANS)
+    def buy(self, number: int, plan: Plan) -> None:
+        """A purchase that goes well up to its webhook."""
+        self.world.order(self.someone(number), "starter-ngn", Plan())
+        orders = list(self.world.sandbox.book.transactions.values())
+        if orders and not orders[-1].paid:
+            self.world.pay(orders[-1], True, {})
+            self.world.deliver(self.world.mail[-1], plan)
+
+    @precondition(lambda self: self.world.sandbox.book.transactions)
+    @rule(number=NUMBER, status=LEFT)
+    def leave_unpaid(self, number: int, status: str) -> None:
+        orders = list(self.world.sandbox.book.transactions.values())
+        self.world.leave(orders[number % len(orders)], status)
+
+    @precondition(lambda self: self.world.sandbox.book.transactions)
+    @rule(number=NUMBER, percent=PERCENT, status=st.sampled_from(["processed", "processed", "pending"]))
+    def refund(self, number: int, percent: int, status: str) -> None:
+        orders = list(self.world.sandbox.book.transactions.values())
+        self.world.refund(orders[number % len(orders)], percent, status)
+
+    @precondition(lambda self: self.world.sandbox.book.transactions)
+    @rule(number=NUMBER)
+    def dispute(self, number: int) -> None:
+        orders = list(self.world.sandbox.book.transactions.values())
+        self.world.dispute(orders[number % len(orders)])
+
+    @precondition(lambda self: self.world.sandbox.book.disputes)
+    @rule(number=NUMBER, resolution=RESOLUTIONS, percent=PERCENT)
+    def resolve(self, number: int, resolution: str, percent: int) -> None:
+        disputes = list(self.world.sandbox.book.disputes.values())
+        self.world.resolve(disputes[number % len(disputes)], resolution, percent)
+
+    @precondition(lambda self: self.world.mail)
+    @rule(number=NUMBER, plan=PLANS)
+    def deliver_a_webhook(self, number: int, plan: Plan) -> None:
+        self.world.deliver(self.world.mail[number % len(self.world.mail)], plan)
+
+    # -------------------------------------------------------------- workers
+
+    @rule(name=JOBS, plan=PLANS)
+    def work(self, name: str, plan: Plan) -> None:
+        self.world.work(name, plan)
+
+    @rule(plan=MISHAPS)
+    def push(self, plan: Plan) -> None:
+        self.world.work("push", plan)
+
+    @rule(plan=PLANS)
+    def settle_usage(self, plan: Plan) -> None:
+        self.world.let_pass(21)
+        self.world.work("settle", plan)
+
+    @rule(number=NUMBER, plan=PLANS)
+    def push_now(self, number: int, plan: Plan) -> None:
+        self.world.push_now(self.someone(number), plan)
+
+    @precondition(lambda self: self.world.engine.stalled)
+    @rule(number=NUMBER)
+    def answer_a_stalled_call(self, number: int) -> None:
+        stalled = self.world.engine.stalled
+        self.world.engine.resume(stalled[number % len(stalled)])
+
+    @precondition(lambda self: self.world.engine.letters)
+    @rule(number=NUMBER)
+    def land_a_late_request(self, number: int) -> None:
+        letters = self.world.engine.letters
+        self.world.land(letters[number % len(letters)])
+
+    @rule(number=NUMBER, key=NUMBER, late=st.integers(2, 4), events=OVERTAKING)
+    def a_late_request_is_overtaken(self, number: int, key: int, late: int, events: tuple[str, str]) -> None:
+        """Pushed without an answer; something else changes and is pushed; only then the first one lands."""
+        self.world.litellm_wire.outage = None
+        self.bring_about(events[1], number, key)
+        self.world.push_now(self.someone(number), Plan())
+        self.bring_about(events[0], number, key)
+        self.world.push_now(self.someone(number), Plan(Mishap.LATE, late))
+        self.bring_about(events[1], number, key)
+        self.world.let_pass(2)
+        self.world.push_now(self.someone(number), Plan())
+        for letter in list(self.world.engine.letters):
+            self.world.land(letter)
+
+    def bring_about(self, event: str, number: int, key: int) -> None:
+        if event in ("active", "suspended"):
+            self.world.set_status(self.someone(number), event)
+        elif event == "limit":
+            self.limit_key(number, key, 40 + number)
+        else:
+            self.change_key(number, key, event)
+
+    # --------------------------------------------------------------- faults
+
+    @rule(outage=st.sampled_from([None, *Outage]))
+    def litellm_goes_or_comes_back(self, outage: Outage | None) -> None:
+        self.world.litellm_wire.outage = outage
+
+    @rule(outage=st.sampled_from([None, *Outage]))
+    def paystack_goes_or_comes_back(self, outage: Outage | None) -> None:
+        self.world.paystack_wire.outage = outage
+
+    @precondition(lambda self: self.tamperable)
+    @rule(number=NUMBER, percent=st.sampled_from([0, 50, 99]))
+    def set_spend_back(self, number: int, percent: int) -> None:
+        self.world.set_back(self.someone(number), percent)
+
+    @precondition(lambda self: self.tamperable)
+    @rule(number=NUMBER, what=LOSSES)
+    def lose(self, number: int, what: str) -> None:
+        if what == "everything":
+            self.world.empty()
+        else:
+            self.world.lose_user(self.someone(number))
+
+    @precondition(lambda self: self.tamperable)
+    @rule(number=NUMBER)
+    def show_less_once(self, number: int) -> None:
+        self.world.show_less_once(self.someone(number))
+
+    @rule(seconds=SECONDS)
+    def let_pass(self, seconds: int) -> None:
+        self.world.let_pass(seconds)
+
+    # ------------------------------------------------------------ judgement
+
+    @invariant()
+    def nothing_that_may_never_happen_happened(self) -> None:
+        if self.world.people:
+            self.judged(lambda: invariants.check(self.world))
+
+    def judged(self, judge: Callable[[], None]) -> None:
+        try:
+            judge()
+        except BaseException:
+            self.failed = True
+            raise
+
+    def teardown(self) -> None:
+        try:
+            if not self.failed and self.world.people:
+                converge(self.world)
+        finally:
+            self.world.close()
+            self.opened.__exit__(None, None, None)

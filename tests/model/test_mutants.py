@@ -1,0 +1,90 @@
+"""The machine can fail: each of these products is wrong in one way, and is found out."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from core.domain.keys import ObservedKey, ObservedUser, WantedKey
+from core.flows import push
+from tests.model.machine import Machine
+from tests.model.test_model import SETTINGS
+from tests.model.world import Change
+from tests.support import SqlServer
+
+TRIES = settings(SETTINGS, max_examples=60, phases=[Phase.generate])
+
+CREDIT = """v_entry := keyfund.append_entry(v_payment.user_id, v_payment.credits, 'purchase',"""
+
+WRONG_SQL = {
+    "a payment is entered twice, under two causes": Change(
+        "credit_payment",
+        CREDIT,
+        CREDIT.replace("v_entry := ", "perform ").replace("'purchase',", "'purchase', 'again:' ||") + " "
+        "'purchase:' || v_payment.reference); " + CREDIT,
+    ),
+    "what was spent before LiteLLM forgot it can be spent again": Change(
+        "budget_micros", "- p_account.booked_micros + p_account.seen_micros", ""
+    ),
+    "an unknown outcome of the wallet is not waited out": Change(
+        "finish_push", "v_settled := v_account.unsettled_until is null or v_account.unsettled_until <= now()",
+        "v_settled := true",
+    ),
+    "spend is booked from nought each time": Change(
+        "book_usage", "p_account.booked_micros + p_spend_micros - p_account.seen_micros",
+        "p_account.booked_micros + p_spend_micros",
+    ),
+    "a refund withholds nothing": Change("withhold", "if v_change <> 0 then", "if false then"),
+    "an address is granted credits each time it signs up": Change(
+        "grant_signup_credits", "on conflict (identity_hash) do nothing",
+        "on conflict (identity_hash) do update set created_at = now()",
+    ),
+}  # fmt: skip
+
+
+SOME = len(WRONG_SQL) if os.environ.get("LONG") else 3
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("change", list(WRONG_SQL.values())[:SOME], ids=list(WRONG_SQL)[:SOME])
+def test_a_database_that_is_wrong_is_found_out(sql_server: SqlServer, change: Change) -> None:
+    is_found_out(sql_server, change)
+
+
+async def _does_not_look_back(self: Any, _user: ObservedUser | None) -> int:
+    budget: int = self._push.budget_micros
+    return budget
+
+
+async def _believes_every_200(self: Any, key: WantedKey) -> ObservedKey | None:
+    if not key.confirmed and not key.blocked:
+        await self._litellm.create_key(key)
+    return None
+
+
+WRONG_PYTHON: dict[str, tuple[str, Callable[..., Any]]] = {
+    "a lower spend is not looked at": ("_decide_budget", _does_not_look_back),
+    "a key is not read back": ("_converge", _believes_every_200),
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("method", "wrong"), WRONG_PYTHON.values(), ids=WRONG_PYTHON)
+def test_a_pusher_that_is_wrong_is_found_out(
+    sql_server: SqlServer, method: str, wrong: Callable[..., Any]
+) -> None:
+    with mock.patch.object(push._Attempt, method, wrong):
+        is_found_out(sql_server)
+
+
+def is_found_out(sql_server: SqlServer, *wrong: Change) -> None:
+    class Mutant(Machine):
+        server = sql_server
+        changes = wrong
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Mutant, settings=TRIES)

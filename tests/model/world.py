@@ -1,0 +1,397 @@
+"""Everything at once: the real database and product, LiteLLM, Paystack, people, time, and what goes wrong."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+from unittest import mock
+from uuid import uuid4
+
+import httpx
+from psycopg.rows import dict_row
+from supabase import AsyncClient
+
+import core.flows.push
+import worker.jobs
+from core.errors import RefusedError, TransientError
+from core.flows.checkout import open_checkout
+from core.flows.push import Pusher
+from core.flows.settle import Settler
+from core.gateways.litellm import LiteLLM
+from core.payments.paystack import Paystack, is_signed, parse_event
+from core.store import ServiceStore
+from core.store.calls import execute
+from dev.paystack import Sandbox
+from dev.paystack import Settings as PaystackSettings
+from dev.paystack import create_app as create_paystack
+from dev.paystack.dispute import Dispute
+from dev.paystack.outbox import Sending, Signed
+from dev.paystack.transaction import Transaction
+from dev.postgres import SUPERUSER
+from tests.conformance.standin import COSTS, StandIn
+from tests.model.bill import Bill
+from tests.model.clock import Clock
+from tests.model.engine import Engine
+from tests.model.process import SMOOTH, Letter, Plan
+from tests.model.rest import Rest
+from tests.model.sight import Charge, Sight
+from tests.model.wire import Wire
+from tests.support import Database, as_role
+from worker.jobs import (
+    DeleteKeys,
+    HandleEvents,
+    HealAccounts,
+    Job,
+    ProbeLiteLLM,
+    PushAccounts,
+    SettleUsage,
+    SweepPaystack,
+    VerifyOrders,
+)
+
+Row = dict[str, Any]
+
+CREDIT_MICROS = 20_000
+
+SIGNUP_CREDITS = 150
+"""Few, so that a wallet is soon used up: three dollars."""
+
+KEPT = Sending(deliver=False)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One of our SQL functions made wrong: some of its text is replaced."""
+
+    function: str
+    text: str
+    wrong: str
+
+
+@dataclass
+class Person:
+    """``identity``: people with the same one have the same normalised e-mail address."""
+
+    id: str
+    identity: int
+    bill: Bill = field(default_factory=Bill)
+
+
+class World:
+    """One database, one LiteLLM, one Paystack. Whatever calls out may be given a plan to go wrong."""
+
+    def __init__(self, database: Database, sight: Sight) -> None:
+        self.sight, self.engine = sight, Engine()
+        self.database = database.connect(SUPERUSER)
+        self.clock = Clock(self.database)
+        self.patches = [
+            mock.patch.object(module, "time", self.clock.as_module())
+            for module in (core.flows.push, worker.jobs)
+        ]
+        for patch in self.patches:
+            patch.start()
+        self.ticks = 0
+        self.claims: dict[str, int] = {}
+        self.people: list[Person] = []
+        self.strings: dict[str, str] = {}
+        self.mail: list[Signed] = []
+        self.overdrafts: list[str] = []
+        self.right: set[str] = set()
+        self.wrong: set[str] = set()
+        self._connect(database)
+        self._assemble()
+        self.database.execute("update keyfund.settings set signup_credits = %s", [SIGNUP_CREDITS])
+
+    def _connect(self, database: Database) -> None:
+        self.service = database.connect("authenticator")
+        self.browser = database.connect("authenticator")
+        self.rest = Rest(self.browser, "authenticated")
+        self.store = ServiceStore(cast(AsyncClient, Rest(self.service, "service_role", self._heard)))
+
+    def _assemble(self) -> None:
+        """As ``core.assembly`` does."""
+        settings = self.sight.settings
+        secret = settings.paystack_secrets[0]
+        self.sandbox = Sandbox(PaystackSettings(secret_key=secret, webhook_url="http://webhook.test"))
+        self.paystack_wire = Wire(httpx.ASGITransport(create_paystack(self.sandbox)))
+        self.litellm_wire = Wire(self.sight.transport)
+        self.litellm = LiteLLM(settings, httpx.AsyncClient(transport=self.litellm_wire))
+        self.paystack = Paystack(settings, httpx.AsyncClient(transport=self.paystack_wire))
+        self.pusher = Pusher(
+            store=self.store,
+            litellm=self.litellm,
+            lease_seconds=settings.lease_seconds,
+            call_seconds=settings.litellm_timeout_seconds,
+            cache_seconds=settings.litellm_cache_seconds,
+            keys_at_once=asyncio.Semaphore(settings.push_concurrency),
+        )
+        self.settler = Settler(self.store, self.paystack, settings.paystack_mode, self.pusher)
+        at_once, lease_seconds = settings.push_concurrency, settings.lease_seconds
+        self.jobs: dict[str, Job] = {
+            "probe": ProbeLiteLLM(self.store, self.litellm),
+            "push": PushAccounts(self.store, self.pusher, at_once),
+            "handle": HandleEvents(self.store, self.settler, at_once, lease_seconds),
+            "verify": VerifyOrders(self.store, self.settler, at_once),
+            "sweep": SweepPaystack(self.store, self.settler, self.paystack, every_seconds=900),
+            "delete": DeleteKeys(self.store, self.litellm, at_once=100),
+            "settle": SettleUsage(self.store, self.litellm, every_seconds=20),
+            "heal": HealAccounts(self.store, at_once=500),
+        }
+
+    def close(self) -> None:
+        self.engine.run(self.sandbox.aclose())
+        self.engine.close()
+        for patch in self.patches:
+            patch.stop()
+        for connection in (self.database, self.service, self.browser):
+            connection.close()
+
+    def make_wrong(self, change: Change) -> None:
+        query = "select pg_get_functiondef(oid) as text from pg_proc where proname = %s"
+        text = self.rows(query, change.function)[0]["text"]
+        assert change.text in text, f"{change.function} reads otherwise now"
+        self.database.execute(text.replace(change.text, change.wrong))
+
+    # -------------------------------------------------------------- looking
+
+    def rows(self, query: str, *values: object) -> list[Row]:
+        return self.database.cursor(row_factory=dict_row).execute(query.encode(), values).fetchall()
+
+    def key_rows(self, person: Person) -> list[Row]:
+        """The person's keys, the oldest first; not the placeholder."""
+        query = """select * from public.virtual_keys where user_id = %s and state <> 'placeholder'
+            order by created_at, id"""
+        return self.rows(query, person.id)
+
+    def person(self, user_id: str) -> Person | None:
+        return next((one for one in self.people if one.id == user_id), None)
+
+    @property
+    def standin(self) -> StandIn:
+        standin = self.sight.standin
+        assert standin is not None, "the real LiteLLM is not tampered with"
+        return standin
+
+    def _heard(self, function: str, params: Mapping[str, Any], data: Any) -> None:
+        """Note when a push began, and when one that began after LiteLLM lost something has gone well."""
+        self.ticks += 1
+        if function in ("claim_push", "claim_pushes"):
+            for push in data if isinstance(data, list) else [data] if data else []:
+                self.claims[push["token"]] = self.ticks
+        person = self.person(str(params.get("p_user_id")))
+        if function == "finish_push" and data and person is not None:
+            person.bill.notice(self.claims[params["p_token"]])
+        if function == "record_reversals" and data["withheld"] > 0:
+            buyer = self.person(data["user_id"])
+            assert buyer is not None
+            buyer.bill.drop(data["withheld"] * CREDIT_MICROS, self.ticks)
+
+    # --------------------------------------------------------------- people
+
+    def sign_up(self, identity: int) -> Person:
+        """As GoTrue does; the address is new, and may normalise to somebody else's."""
+        number = len(self.people)
+        person = Person(str(uuid4()), identity)
+        email = f"Per.son{identity}+{number}@gmail.com"
+        with as_role(self.database, "supabase_auth_admin"):
+            self.database.execute(
+                "insert into auth.users (id, aud, role, email)"
+                " values (%s, 'authenticated', 'authenticated', %s)",
+                [person.id, email],
+            )
+        self.people.append(person)
+        return person
+
+    def delete_user(self, person: Person) -> None:
+        with as_role(self.database, "supabase_auth_admin"):
+            self.database.execute("delete from auth.users where id = %s", [person.id])
+
+    def set_status(self, person: Person, status: str) -> None:
+        query = "update public.profiles set status = %s where id = %s and status <> 'deleted'"
+        self.database.execute(query, [status, person.id])
+
+    def owner_calls(self, person: Person, function: str, **arguments: Any) -> Row | None:
+        """A function as its owner calls it; None: refused, as some calls have to be."""
+
+        async def ask() -> Row | None:
+            try:
+                return dict(await execute(self.rest.rpc(function, arguments)))
+            except RefusedError as refusal:
+                if refusal.status not in (403, 404, 409):
+                    raise
+                return None
+
+        self.rest.act_as(person.id)
+        row = self.engine.run(ask())
+        if row is not None:
+            self.strings[row["id"]] = row["litellm_key_id"]
+        return row
+
+    def spend(self, person: Person, number: int, model: str) -> Charge | None:
+        """A model call with one of the person's keys, of whatever state; None: they never had one."""
+        rows = self.key_rows(person)
+        if not rows:
+            return None
+        charge = self.sight.call(self.strings[str(rows[number % len(rows)]["id"])], model)
+        if charge is Charge.BILLED:
+            person.bill.spend(round(COSTS[model] * 1_000_000))
+            self._check_overdraft(person)
+        return charge
+
+    def _check_overdraft(self, person: Person) -> None:
+        """Judged when it is spent: a wallet may well fall below what was spent before."""
+        rows = self.rows("select wallet_credits from keyfund.accounts where user_id = %s", person.id)
+        wallet, bill = max(0, rows[0]["wallet_credits"]) * CREDIT_MICROS, person.bill
+        if bill.spent > wallet + bill.slack + bill.dropped:
+            self.overdrafts.append(f"{bill} of a wallet of {wallet}")
+
+    # ------------------------------------------------------------- payments
+
+    def order(self, person: Person, package: str, plan: Plan) -> None:
+        work = open_checkout(self.store, self.paystack, person.id, package, None)
+        self.engine.run(_refusable(work), plan)
+
+    def pay(self, transaction: Transaction, right: bool, fields: Row) -> None:
+        """Pay, and keep the webhook in the bag of mail."""
+        if not transaction.paid:
+            (self.right if right else self.wrong).add(transaction.reference)
+            signed = self.engine.run(_now(self.sandbox.pay, transaction, fields, sending=KEPT))
+            self.mail.append(cast(Signed, signed))
+
+    def leave(self, transaction: Transaction, status: str) -> None:
+        if not transaction.paid:
+            self.engine.run(_now(self.sandbox.settle, transaction, status))
+
+    def refund(self, transaction: Transaction, percent: int, status: str) -> None:
+        left = self.sandbox.book.refundable(transaction)
+        if transaction.paid and left > 0:
+            amount = max(1, left * percent // 100)
+            work = _now(self.sandbox.refund, transaction, amount, status=status, sending=KEPT)
+            self.mail.append(cast(Signed, self.engine.run(work)))
+
+    def dispute(self, transaction: Transaction) -> None:
+        if transaction.paid:
+            work = _now(self.sandbox.dispute, transaction, sending=KEPT)
+            self.mail.append(cast(Signed, self.engine.run(work)))
+
+    def resolve(self, dispute: Dispute, resolution: str, percent: int) -> None:
+        if dispute.resolution is None:
+            amount = 0 if resolution == "declined" else dispute.transaction.amount * percent // 100
+            work = _now(self.sandbox.resolve, dispute, resolution, amount, sending=KEPT)
+            self.mail.append(cast(Signed, self.engine.run(work)))
+
+    def deliver(self, signed: Signed, plan: Plan) -> None:
+        self.engine.run(_refusable(self._receive(signed)), plan)
+
+    async def _receive(self, signed: Signed) -> None:
+        """As the webhook's route does."""
+        settings = self.sight.settings
+        assert is_signed(signed.raw, signed.signature, settings.paystack_secrets)
+        claimed = await self.store.receive_event(parse_event(signed.raw), settings.lease_seconds)
+        if claimed is not None:
+            await self.settler.handle_event(claimed)
+
+    # -------------------------------------------------------------- workers
+
+    def work(self, name: str, plan: Plan = SMOOTH) -> int:
+        """One run of a job, by whichever worker."""
+        return self.engine.run(_postponable(self.jobs[name].run_once()), plan, timed=name == "settle") or 0
+
+    def push_now(self, person: Person, plan: Plan) -> None:
+        self.engine.run(self.pusher.push_now(person.id), plan)
+
+    # --------------------------------------------------------------- losses
+
+    def _unseen(self, person: Person, spend_micros: int) -> int:
+        rows = self.rows("select seen_micros from keyfund.accounts where user_id = %s", person.id)
+        return max(0, spend_micros - rows[0]["seen_micros"]) if rows else 0
+
+    def set_back(self, person: Person, percent: int) -> None:
+        """LiteLLM shows only so much of what was spent, for good."""
+        user = self.sight.user(person.id)
+        if user is None:
+            return
+        left = user.spend_micros * percent // 100
+        self.ticks += 1
+        self._forget(person, user.spend_micros - left, user.spend_micros)
+        self.standin.set_back(person.id, left / 1_000_000)
+
+    def lose_user(self, person: Person) -> None:
+        user = self.sight.user(person.id)
+        if user is not None:
+            self.ticks += 1
+            self._forget(person, user.spend_micros, user.spend_micros)
+            self.standin.lose_user(person.id)
+
+    def empty(self) -> None:
+        """Another LiteLLM takes its place; nothing that was sent to the old one lands."""
+        for person in self.people:
+            self.lose_user(person)
+            person.bill.tamper(self.ticks)
+        self.standin.empty()
+        self.engine.letters.clear()
+
+    def show_less_once(self, person: Person) -> None:
+        """One read shows a spend of before, as of a replica that lags. Two in a row would count."""
+        user = self.sight.user(person.id)
+        query = "select user_id from keyfund.accounts where user_id = %s and lower_micros is null"
+        if user is not None and self.rows(query, person.id):
+            self.standin.stale[person.id] = user.spend_micros / 2_000_000
+
+    def _forget(self, person: Person, lost: int, shown: int) -> None:
+        person.bill.forget(lost, self._unseen(person, shown), self.ticks)
+        person.bill.tamper(self.ticks)
+
+    def land(self, letter: Letter) -> None:
+        """A late request lands; what it raises may be spent until the product looks again, as it must."""
+        before = {person.id: self.sight.user(person.id) for person in self.people}
+        self.engine.land(letter)
+        self.ticks += 1
+        for person in self.people:
+            was, now = before[person.id], self.sight.user(person.id)
+            raised = (now.budget_micros or 0) - (was.budget_micros or 0) if was and now else 0
+            if raised > 0:
+                person.bill.forget(raised, 0, self.ticks)
+
+    # ----------------------------------------------------------------- time
+
+    def let_pass(self, seconds: float) -> None:
+        self.engine.let_pass(seconds)
+        self.clock.let_pass(seconds)
+        self._age_paystack(timedelta(seconds=seconds))
+        if self.sight.standin is not None:
+            self.sight.standin.let_pass(seconds)
+
+    def _age_paystack(self, passed: timedelta) -> None:
+        book = self.sandbox.book
+        for transaction in book.transactions.values():
+            transaction.created_at -= passed
+            transaction.paid_at = transaction.paid_at and transaction.paid_at - passed
+        for refund in book.refunds.values():
+            refund.created_at -= passed
+        for dispute in book.disputes.values():
+            dispute.created_at -= passed
+
+
+async def _now(act: Any, *arguments: Any, **named: Any) -> Any:
+    """Something that wants a running loop."""
+    return act(*arguments, **named)
+
+
+async def _postponable(work: Coroutine[Any, Any, int]) -> int:
+    """As the worker's runner does: a database that is away is no reason to fall over."""
+    try:
+        return await work
+    except TransientError:
+        return 0
+
+
+async def _refusable(work: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await work
+    except TransientError:
+        return
+    except RefusedError as refusal:
+        if refusal.status not in (403, 409):
+            raise
