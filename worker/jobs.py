@@ -112,9 +112,9 @@ class SweepPaystack:
         except KeyfundError as error:
             log.warning("paystack.not_swept", error=str(error))
             return 0
-        for reference, settle in found:
-            await self._settle(reference, settle)
-        await self.store.finish_reading("paystack", reading.asked_at)
+        settled = [await self._settle(reference, settle) for reference, settle in found]
+        if all(settled):  # else the next sweep begins where this one did
+            await self.store.finish_reading("paystack", reading.asked_at)
         return 0
 
     async def _find(self, reading: Reading) -> list[tuple[str, Settle]]:
@@ -130,13 +130,14 @@ class SweepPaystack:
             *((reference, self.settler.settle_reversals) for reference in changed),
         ]
 
-    async def _settle(self, reference: str, settle: Settle) -> None:
+    async def _settle(self, reference: str, settle: Settle) -> bool:
         try:
             settled = await settle(reference)
         except KeyfundError as error:
             log.warning("payment.not_swept", reference=reference, error=str(error))
-        else:
-            log.warning("payment.found_by_sweep", reference=reference, outcome=settled)
+            return False
+        log.warning("payment.found_by_sweep", reference=reference, outcome=settled)
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,12 @@ class _Attempt:
         """
         self._log.error("sync.user_vanished")
         hashes = await self._store.recheck_keys(self._push)
-        await asyncio.gather(*(self._stop_key(key_hash) for key_hash in hashes))
+        ended = await asyncio.gather(
+            *(self._stop_key(key_hash) for key_hash in hashes), return_exceptions=True
+        )
+        for error in ended:  # only once none is on its way any more
+            if error is not None:
+                raise error
 
     async def _stop_key(self, key_hash: str) -> None:
         async with self._pusher.keys_at_once:

@@ -152,6 +152,8 @@ create function keyfund.follow_status() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   perform keyfund.touch_account(new.id, true);
+  update public.virtual_keys set sync_status = 'pending', next_attempt_at = now()
+  where user_id = new.id and state in ('active', 'blocked'); -- they wait for the wallet
   return null;
 end;
 $$;
