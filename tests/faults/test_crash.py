@@ -27,7 +27,7 @@ from tests.faults.scene import Scene
 
 LONG = bool(os.environ.get("LONG"))
 EVERY: list[Scenario] = [Payment(), Push(), Checkout()]
-SAMPLED: list[tuple[Scenario, int]] = [(LeftEvent(), 4), (Refund(), 4), (Usage(), 2), (Vanished(), 3)]
+SAMPLED: list[tuple[Scenario, int]] = [(LeftEvent(), 4), (Refund(), 4), (Usage(), 2), (Vanished(), 5)]
 AT_LENGTH: list[tuple[Scenario, int]] = [(Sweep(), 1), (ListSweep(), 1), (NewKey(), 1)] if LONG else []
 
 

@@ -35,7 +35,7 @@ def test_random_kills_among_two_webhooks_and_three_workers(scene: Scene) -> None
         scene.hurry(users, sweep=False)
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(lambda raw: until_taken(scene, webhooks, raw, chance), paid))
-        until(lambda: len(kills) >= KILLS, seconds=90, what="enough were killed")
+        until(lambda: len(kills) >= KILLS, seconds=200, what="enough were killed")
     for actor in (*webhooks, *workers):
         actor.close()
     settle_all(scene, [Case(user, [], list) for user in users])
