@@ -1,16 +1,20 @@
 """The running stack under attack, a database with its REST side alone, and the evidence of all of it."""
 
+import os
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from dev.stack import Stack
 from tests.hostile.bare import Bare
 from tests.hostile.evidence import Evidence, collect
 from tests.integration.world import World
-from tests.support import Connection, SqlServer, User
+from tests.support import SqlServer, User
 
 LAST = "test_zz_secrets.py"
+# Tens of thousands of requests: for LONG=1.
+collect_ignore_glob = [] if os.environ.get("LONG") else ["test_*.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,20 +27,19 @@ def evidence() -> Evidence:
     return Evidence()
 
 
-@pytest.fixture
-def world(
-    stack: Stack, admin_db: Connection, sign_up: Callable[..., User], evidence: Evidence
-) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def world(stack: Stack, sign_up: Callable[..., User], evidence: Evidence) -> Iterator[World]:
     """The whole stack; every answer to `world.http` is kept as evidence."""
 
     def meet(*arguments: str, **data: object) -> User:
         return evidence.meet(sign_up(*arguments, **data))
 
-    world = World(stack, admin_db, meet, evidence.client())
-    yield world
-    collect(evidence, stack, admin_db)  # keys are still in the database now; later some are forgotten
-    world.behave()
-    world.http.close()
+    with psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db:
+        world = World(stack, db, meet, evidence.client())
+        yield world
+        collect(evidence, stack, db)  # keys are still in the database now; later some are forgotten
+        world.behave()
+        world.http.close()
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,10 @@ class Evidence:
         blob = repr(answer.headers.raw).encode() + b"\n" + answer.content
         self.answers.setdefault((blob, self.owners.get(token)), where)
 
+    def note_raw(self, where: str, answer: bytes) -> None:
+        """Keep what somebody was answered who did not sign in."""
+        self.answers.setdefault((answer, None), where)
+
     def client(self, **options: float) -> httpx.Client:
         """A client all of whose answers are kept."""
 
@@ -72,14 +76,6 @@ class Evidence:
             self.note(answer)
 
         return httpx.Client(timeout=options.get("timeout", 30), event_hooks={"response": [keep]})
-
-    def async_client(self, connections: int, timeout: float = 60) -> httpx.AsyncClient:
-        async def keep(answer: httpx.Response) -> None:
-            await answer.aread()
-            self.note(answer)
-
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        return httpx.AsyncClient(timeout=timeout, limits=limits, event_hooks={"response": [keep]})
 
     # ----------------------------------------------------------------- searching
 

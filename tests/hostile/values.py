@@ -1,56 +1,64 @@
 """Values that have broken services before. All chance is seeded, so that a failure can be repeated."""
-# ruff: noqa: E501 (tables: several values to a line)
 
 import json
 from random import Random
 from typing import Any
 
 TEXTS = [
-    "", " ", "\t\n", "null", "undefined", "0", "-1", "1e999", "NaN", "true", "[]", "{}", "a\0b", "\0", "\x01\x1b[31m",
-    "\x7f", "\u202eevil", "\ufeff", "ＡＢＣ", "Ω≈ç√", "👩‍👩‍👧", "e\u0301" * 20, "x" * 101, "x" * 10_000, "../../etc/passwd", "%00",
-    "%2e%2e%2f", "..\\..\\", "a\r\nx-injected: yes", "' or 1=1 --", "'; drop table public.profiles; --",
-    "\") ; select pg_sleep(5); --", "1) or (select count(*) from auth.users) > 0", "$$; select 1; $$", "*", "%", "_",
-    "{{7*7}}", "${jndi:ldap://127.0.0.1/x}", "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>",
-    "sk-kf-made-up", "kf-00000000000000000000000000000000", "=cmd|' /C calc'!A0", "00000000-0000-0000-0000-000000000000",
-    "{00000000-0000-0000-0000-000000000000}", "urn:uuid:00000000-0000-0000-0000-000000000000",
-    "00000000000000000000000000000000", "starter-ngn\0", "STARTER-NGN", " starter-ngn", "starter-ngn'",
+    "", " ", "\t\n", "null", "undefined", "0", "-1", "1e999", "NaN", "true", "[]", "{}", "a\0b", "\0",
+    "\x01\x1b[31m", "\x7f", "\u202eevil", "\ufeff", "ＡＢＣ", "Ω≈ç√", "👩‍👩‍👧", "e\u0301" * 20, "x" * 101,
+    "x" * 10_000, "../../etc/passwd", "%00", "%2e%2e%2f", "..\\..\\", "a\r\nx-injected: yes",
+    "' or 1=1 --", "'; drop table public.profiles; --", "\") ; select pg_sleep(5); --",
+    "1) or (select count(*) from auth.users) > 0", "$$; select 1; $$", "*", "%", "_", "{{7*7}}",
+    "${jndi:ldap://127.0.0.1/x}", "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>",
+    "sk-kf-made-up", "kf-00000000000000000000000000000000", "=cmd|' /C calc'!A0",
+    "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}",
+    "urn:uuid:00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", "starter-ngn\0",
+    "STARTER-NGN", " starter-ngn", "starter-ngn'",
 ]  # fmt: skip
 NUMBERS = [
-    0, -0.0, -1, 1, 1.5, 0.1, 2**31 - 1, 2**31, -(2**31) - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 10**30,
-    1e308, -1e308, 5e-324, 10**400,
+    0, -0.0, -1, 1, 1.5, 0.1, 2**31 - 1, 2**31, -(2**31) - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63,
+    -(2**63) - 1, 10**30, 1e308, -1e308, 5e-324, 10**400,
 ]  # fmt: skip
 OTHERS: list[Any] = [
     None, True, False, [], {}, [None], [[]], {"": None}, {"$ne": None}, {"toString": 1}, ["x"] * 1000,
     {"__proto__": {"admin": True}}, {"a": {"b": {"c": {}}}}, [{"id": 1}, {"id": 1}],
 ]  # fmt: skip
 RAW_JSON = [
-    b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"9" * 5000, b"0.1e-99999", b'"\\ud800"', b'"\\udc00\\ud800"', b'"\\u0000"',
-    b'"\xff\xfe"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b"01", b"+1", b".5", b"0x10", b"'x'", b"tru", b'{"a":1,"a":2}',
-    b"[" * 5000 + b"]" * 5000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b"/**/1", b"1,", b"\xef\xbb\xbf1",
+    b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"9" * 5000, b"0.1e-99999", b'"\\ud800"',
+    b'"\\udc00\\ud800"', b'"\\u0000"', b'"\xff\xfe"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b"01", b"+1",
+    b".5", b"0x10", b"'x'", b"tru", b'{"a":1,"a":2}', b"[" * 5000 + b"]" * 5000,
+    b'{"a":' * 3000 + b"1" + b"}" * 3000, b"/**/1", b"1,", b"\xef\xbb\xbf1",
 ]  # fmt: skip
 """Values as bytes, for what no JSON writer makes."""
 
 BODIES = [
-    b"", b" ", b"null", b"true", b"0", b'""', b"[]", b"{}", b"[{}]", b"{", b"}", b'{"', b'{"a"', b'{"a":}', b"{,}", b"\0", b"\xff", b"\xfe\xff\x00{",
-    b"PK\x03\x04", b"\x1f\x8b\x08\x00", b"a=b&c=d", b"<xml/>", b"--x\r\n",
-    '{"name": "x"}'.encode("utf-16"), '{"name": "x"}'.encode("utf-32"), b"\xef\xbb\xbf{}", b'{"name":"x"}{"name":"y"}', b'{"name":"x"} x',
+    b"", b" ", b"null", b"true", b"0", b'""', b"[]", b"{}", b"[{}]", b"{", b"}", b'{"', b'{"a"', b'{"a":}',
+    b"{,}", b"\0", b"\xff", b"\xfe\xff\x00{", b"PK\x03\x04", b"\x1f\x8b\x08\x00", b"a=b&c=d", b"<xml/>",
+    b"--x\r\n", '{"name": "x"}'.encode("utf-16"), '{"name": "x"}'.encode("utf-32"), b"\xef\xbb\xbf{}",
+    b'{"name":"x"}{"name":"y"}', b'{"name":"x"} x',
 ]  # fmt: skip
 
 BIG_BODIES = [b"[" * 200_000, b'{"a":' * 100_000, b"[" * 50_000 + b"]" * 50_000, b" " * 500_000]
 
 EVENT_NAMES = [
-    "charge.success", "charge.success ", "CHARGE.SUCCESS", "charge.success\0", "charge.sucess", "charge", ".", "-", "a" * 100, "a" * 101,
-    "refund.processed", "charge.dispute.create", "transfer.success", "no.such.event", "été", "charge..success", "x\ny", "",
+    "charge.success", "charge.success ", "CHARGE.SUCCESS", "charge.success\0", "charge.sucess", "charge",
+    ".", "-", "a" * 100, "a" * 101, "refund.processed", "charge.dispute.create", "transfer.success",
+    "no.such.event", "été", "charge..success", "x\ny", "",
 ]  # fmt: skip
 """For a delivery's envelope."""
 
 NOISE: list[tuple[str, bytes]] = [
-    ("content-type", b"application/json"), ("content-type", b"text/plain; charset=utf-16"), ("content-type", b"multipart/form-data"),
-    ("content-type", b"application/x-www-form-urlencoded"), ("content-type", b"\xff\xfe"), ("content-encoding", b"gzip"), ("content-encoding", b"br"),
-    ("x-forwarded-for", b"52.31.139.75"), ("x-real-ip", b"52.214.14.220"), ("x-forwarded-proto", b"javascript"), ("forwarded", b"for=52.49.173.169"),
-    ("x-http-method-override", b"DELETE"), ("x-original-url", b"/api/status"), ("expect", b"nothing"), ("accept", b"\xc3\xa9"), ("range", b"bytes=0-1"),
-    ("authorization", b"Bearer x"), ("cookie", b"a=\xe9;" * 50), ("user-agent", b"${jndi:ldap://127.0.0.1/x}"), ("accept-encoding", b"identity;q=0"),
-    ("x-very-long", b"y" * 8000), ("origin", b"null"), ("transfer-encodings", b"chunked"), ("upgrade", b"h2c"), ("te", b"trailers"),
+    ("content-type", b"application/json"), ("content-type", b"text/plain; charset=utf-16"),
+    ("content-type", b"multipart/form-data"), ("content-type", b"application/x-www-form-urlencoded"),
+    ("content-type", b"\xff\xfe"), ("content-encoding", b"gzip"), ("content-encoding", b"br"),
+    ("x-forwarded-for", b"52.31.139.75"), ("x-real-ip", b"52.214.14.220"),
+    ("x-forwarded-proto", b"javascript"), ("forwarded", b"for=52.49.173.169"),
+    ("x-http-method-override", b"DELETE"), ("x-original-url", b"/api/status"), ("expect", b"nothing"),
+    ("accept", b"\xc3\xa9"), ("range", b"bytes=0-1"), ("authorization", b"Bearer x"),
+    ("cookie", b"a=\xe9;" * 50), ("user-agent", b"${jndi:ldap://127.0.0.1/x}"),
+    ("accept-encoding", b"identity;q=0"), ("x-very-long", b"y" * 8000), ("origin", b"null"),
+    ("transfer-encodings", b"chunked"), ("upgrade", b"h2c"), ("te", b"trailers"),
 ]  # fmt: skip
 """Headers that a delivery may carry and that must not matter."""
 
@@ -91,8 +99,7 @@ TALK: dict[str, bytes] = {
     "CONNECT": b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: x\r\n\r\n",
     "upgrade": HEAD + b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: eHh4eHh4eHh4eHh4eHh4eA==\r\n\r\n",
     "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
-    "nothing at all": b"",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), "nothing at all": b"",
     "expect continue and go": HEAD + b"expect: 100-continue\r\ncontent-length: 10\r\n\r\n",
 }  # fmt: skip
 """What is said on a raw connection."""

@@ -78,6 +78,19 @@ FUNCTIONS: dict[str, set[str]] = {
 }
 """By function of `public`: who may execute it. No overloads: PostgREST could not tell them apart."""
 
+CALLED_BY_PEOPLE = {
+    "create_virtual_key": "makes the caller's own key",
+    "update_virtual_key": "the caller's own keys alone",
+    "block_virtual_key": "the caller's own keys alone",
+    "unblock_virtual_key": "the caller's own keys alone",
+    "revoke_virtual_key": "the caller's own keys alone",
+    "resync_virtual_key": "the caller's own keys alone",
+    "decide_review": "for administrators, whom it looks up itself: no API role may write what it changes",
+    "adjust_credits": "for administrators, whom it looks up itself: no API role may write what it changes",
+    "is_administrator": "says what the caller is, nothing of anyone else",
+}
+"""SECURITY DEFINER functions that signed-in people may call, of which Supabase's advisors warn (0029)."""
+
 WITHOUT_INDEX = {
     "public.credit_packages.active": "a dozen rows that fit in one page",
 }

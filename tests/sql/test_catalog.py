@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.sql.acting import Row, rows
-from tests.sql.allowed import WITHOUT_INDEX
+from tests.sql.allowed import CALLED_BY_PEOPLE, WITHOUT_INDEX
 from tests.support import Connection
 
 BODIES = """
@@ -22,6 +22,14 @@ def test_every_function_has_an_empty_search_path(settled: Connection) -> None:
           and not coalesce('search_path=""' = any (proconfig), false)""",
     )
     assert found == []
+
+
+def test_every_function_with_its_owner_s_rights_that_people_may_call_is_meant(settled: Connection) -> None:
+    """What the advisors' lints 0028 and 0029 look for; the CLI's copy of them is older."""
+    query = """select proname from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
+        and has_function_privilege(%s, oid, 'execute')"""
+    assert {one["proname"] for one in rows(settled, query, "authenticated")} == set(CALLED_BY_PEOPLE)
+    assert rows(settled, query, "anon") == []
 
 
 def test_every_table_has_row_level_security(settled: Connection) -> None:

@@ -84,6 +84,17 @@ def test_an_error_of_ours_never_fails_a_sign_up_and_is_healed_later(db: Connecti
     assert by_service(db, "heal_accounts") == {"opened": 0, "closed": 0, "strays": 0}
 
 
+def test_one_account_that_cannot_be_made_does_not_keep_the_others_waiting(db: Connection) -> None:
+    db.execute("alter table public.profiles add constraint broken check (email <> 'bad@example.com')")
+    sign_up(db, "bad@example.com")
+    with without_triggers(db):
+        user_id = sign_up_silently(db)
+    assert by_service(db, "heal_accounts")["opened"] == 1
+    assert credits(db, user_id) == 500
+    db.execute("alter table public.profiles drop constraint broken")
+    assert by_service(db, "heal_accounts")["opened"] == 1
+
+
 def test_the_first_key_heals_an_account_before_the_sweep_does(db: Connection) -> None:
     break_accounts(db)
     user_id = sign_up(db)

@@ -2,6 +2,7 @@
 
 from fastapi import Request
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from core.errors import NotConfiguredError, RefusedError
 from core.logs import get_logger
@@ -43,8 +44,11 @@ async def receive(request: Request, services: ServicesHere) -> Received:
 async def _read_body(request: Request) -> bytes:
     """The raw bytes, as signed. Reading stops where no event of Paystack's ever gets."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise RefusedError("too_large", "An event has at most 1 MiB.", status=413)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                raise RefusedError("too_large", "An event has at most 1 MiB.", status=413)
+    except ClientDisconnect:
+        raise RefusedError("incomplete_body", "The sender went away.") from None
     return bytes(body)
