@@ -52,10 +52,12 @@ begin
     perform keyfund.append_entry(v_payment.user_id, -v_change, 'withheld',
       'withheld:' || v_payment.reference || ':' || v_payment.reversals + 1);
     update public.transactions
-    set withheld_credits = withheld_credits + v_change, reversals = reversals + 1,
-        status = case when withheld_credits + v_change = credits and refunded_amount >= paid_amount then 'reversed' else 'success' end
+    set withheld_credits = withheld_credits + v_change, reversals = reversals + 1
     where id = v_payment.id;
   end if;
+  update public.transactions
+  set status = case when withheld_credits = credits and refunded_amount >= paid_amount then 'reversed' else 'success' end
+  where id = v_payment.id and credited_at is not null and paid_amount > 0;
   return v_change;
 end;
 $$;

@@ -104,7 +104,6 @@ def forged(issuer: Issuer, user: User, keys: dict[str, str]) -> dict[str, str]:
         "no scheme": user.token,
         "Basic": f"Basic {user.token}",
         "a scheme alone": "Bearer",
-        "a scheme and a space": "Bearer ",
         "the token twice": f"Bearer {user.token} {user.token}",
         "with a comma": f"Bearer {user.token},{user.token}",
         "quoted": f'Bearer "{user.token}"',

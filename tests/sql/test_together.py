@@ -4,9 +4,11 @@ from random import Random
 from uuid import UUID
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from tests.sql.acting import (
     CREDIT_MICROS,
+    Row,
     append,
     at_once,
     by_owner,
@@ -57,7 +59,9 @@ def act(db: Connection, chance: Random, people: list[UUID]) -> None:
             function = chance.choice(["block", "unblock", "resync", "revoke", "update"])
             by_owner(db, user_id, f"{function}_virtual_key", key_id=key_id)
         case 3 | 4:
-            credit(db, open_order(db, user_id))
+            order = open_order(db, user_id)
+            credit(db, order)
+            reverse(db, order, chance.randrange(order["amount"]))
         case 5:
             append(db, user_id, chance.choice([-7, 11]))
         case 6:
@@ -66,6 +70,16 @@ def act(db: Connection, chance: Random, people: list[UUID]) -> None:
             by_service(db, "heal_accounts")
         case _:
             push(db, chance, user_id)
+
+
+def reverse(db: Connection, order: Row, refunded: int) -> None:
+    by_service(
+        db,
+        "record_reversals",
+        p_reference=order["reference"],
+        p_refunded=refunded,
+        p_disputes=Jsonb([]),
+    )
 
 
 def push(db: Connection, chance: Random, user_id: UUID) -> None:
