@@ -146,6 +146,19 @@ language sql stable security definer set search_path = '' as $$
 $$;
 comment on function public.get_payment(text) is 'The attempt with this reference, or null: not one of ours.';
 
+create function keyfund.hold_payment(p_reference text) returns public.transactions
+language plpgsql set search_path = '' as $$
+declare
+  v_payment public.transactions;
+begin
+  -- The profile first, as everywhere: a push holds it when it writes the payment's times.
+  perform from public.profiles
+  where id = (select user_id from public.transactions where reference = p_reference) for update;
+  select * into v_payment from public.transactions where reference = p_reference for update;
+  return v_payment;
+end;
+$$;
+
 create function public.credit_payment(
   p_reference text, p_provider_id bigint, p_paid_amount bigint, p_currency text, p_paid_at timestamptz default null
 ) returns jsonb
@@ -154,7 +167,7 @@ declare
   v_payment public.transactions;
   v_entry bigint;
 begin
-  select * into v_payment from public.transactions where reference = p_reference for update;
+  v_payment := keyfund.hold_payment(p_reference);
   if v_payment.id is null then
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;

@@ -46,11 +46,18 @@ begin
   update keyfund.gateways set failures = 0, opened_at = null, probe_at = null, last_ok_at = now(), last_error = null
   where name = p_name;
   if v_was_open then
-    -- All that failed while it was away goes at once; claims keep the crowd in line.
+    -- All that failed while it was away goes at once; claims keep the crowd in line. Never wait here: who holds
+    -- an account or a key may wait for this gateway.
     update keyfund.accounts set next_attempt_at = now(), attempts = 0
-    where revision > confirmed_revision and next_attempt_at > now() and (lease_expires_at is null or lease_expires_at < now());
+    where user_id in (
+      select user_id from keyfund.accounts
+      where revision > confirmed_revision and next_attempt_at > now() and (lease_expires_at is null or lease_expires_at < now())
+      for update skip locked);
     update public.virtual_keys set next_attempt_at = now(), attempts = 0
-    where sync_status = 'failed' and next_attempt_at > now() and state <> 'placeholder';
+    where id in (
+      select id from public.virtual_keys
+      where sync_status = 'failed' and next_attempt_at > now() and state <> 'placeholder'
+      for update skip locked);
   end if;
 end;
 $$;

@@ -69,7 +69,7 @@ declare
   v_payment public.transactions;
   v_change bigint;
 begin
-  select * into v_payment from public.transactions where reference = p_reference for update;
+  v_payment := keyfund.hold_payment(p_reference);
   if v_payment.id is null then
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;
@@ -148,7 +148,7 @@ begin
   if coalesce(btrim(decide_review.reason), '') = '' then
     perform keyfund.refuse(400, 'reason_missing', 'Say why: the reason is kept.');
   end if;
-  select * into v_payment from public.transactions t where t.reference = decide_review.reference for update;
+  v_payment := keyfund.hold_payment(decide_review.reference);
   if v_payment.id is null or v_payment.status <> 'needs_review' then
     perform keyfund.refuse(409, 'nothing_to_decide', 'No payment with this reference waits for a decision.');
   end if;

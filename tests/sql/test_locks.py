@@ -1,0 +1,84 @@
+"""Locks are taken in one order everywhere: the profile first. Else two wait for each other."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tests.sql.acting import (
+    by_owner,
+    by_service,
+    claim,
+    credit,
+    fail,
+    open_order,
+    sign_up,
+    wait_until_blocked,
+)
+from tests.support import Connection, Database
+
+PROFILE = "select from public.profiles where id = %s for update"
+
+
+@contextmanager
+def blocked(
+    database: Database, db: Connection, lock: str, values: list[object], act: Callable[[Connection], object]
+) -> Iterator[None]:
+    """Run something that waits for this lock, and look at what it holds meanwhile."""
+    with database.connect() as holder, database.connect() as waiter:
+        with holder.transaction():
+            holder.execute(lock.encode(), values)
+            late = Thread(target=act, args=[waiter])
+            late.start()
+            wait_until_blocked(db)
+            yield
+        late.join(timeout=30)
+
+
+def is_free(db: Connection, query: str, *values: object) -> bool:
+    try:
+        db.execute(f"{query} for update nowait".encode(), values)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+def test_a_reversal_waits_for_the_profile_before_it_holds_the_payment(
+    database: Database, db: Connection
+) -> None:
+    """A push holds the profile when it writes the payment's times."""
+    user_id = sign_up(db)
+    credit(db, order := open_order(db, user_id))
+
+    def reverse(connection: Connection) -> None:
+        arguments = {"p_reference": order["reference"], "p_refunded": 5, "p_disputes": Jsonb([])}
+        by_service(connection, "record_reversals", **arguments)
+
+    with blocked(database, db, PROFILE, [user_id], reverse):
+        assert is_free(db, "select from public.transactions where reference = %s", order["reference"])
+
+
+def test_a_credit_waits_for_the_profile_before_it_holds_the_payment(
+    database: Database, db: Connection
+) -> None:
+    user_id = sign_up(db)
+    order = open_order(db, user_id)
+    with blocked(database, db, PROFILE, [user_id], lambda connection: credit(connection, order)):
+        assert is_free(db, "select from public.transactions where reference = %s", order["reference"])
+
+
+def test_a_breaker_that_closes_waits_for_nobody(database: Database, db: Connection) -> None:
+    """Whoever holds an account or a key may be waiting for the breaker."""
+    user_id = sign_up(db)
+    made = by_owner(db, user_id, "create_virtual_key")
+    for _ in range(3):
+        fail(db, claim(db, user_id), "transient", p_retry_after_seconds=50)
+        db.execute("update keyfund.gateways set opened_at = null where failures < 3")
+    with database.connect() as other, other.transaction():
+        other.execute("select from keyfund.accounts for update")
+        other.execute("select from public.virtual_keys where id = %s for update", [made["id"]])
+        db.execute("set lock_timeout = '200ms'")
+        by_service(db, "report_gateway", p_name="litellm", p_ok=True)
+    assert by_service(db, "read_status")["breaker"] == "closed"
