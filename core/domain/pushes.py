@@ -37,6 +37,7 @@ class KeyResult:
     revision: int
     outcome: Outcome
     error: str | None = None
+    retry_after_seconds: int | None = None
 
 
 class Verdict(StrEnum):

@@ -59,14 +59,11 @@ class Pusher:
             KeyfundError: the database could not record it; the lease then runs out and it is done again.
         """
         lease = _Lease(claimed_at + self.lease_seconds, self.call_seconds)
-        attempt = _Attempt(self, push, lease)
         try:
-            return await attempt.carry_out()
-        except LeaseLostError:
+            return await _Attempt(self, push, lease).carry_out()
+        except LeaseLostError:  # and nothing was written
             log.warning("sync.lease_lost", user_id=push.user_id)
-            if not lease.used:
-                await self.store.release_push(push)
-            # Else it runs out by itself: whoever follows then knows that what was sent may still land.
+            await self.store.release_push(push)
             return False
 
 
@@ -99,6 +96,12 @@ class _Attempt:
         results = await self._push_keys(stops)
         try:
             user = await self._push_wallet()
+        except LeaseLostError:
+            if not self._lease.used:
+                raise
+            # What was sent may land after another's: whoever has the lease now has to read it all again.
+            ended = TransientError("lease_ended", "The lease ended during the push.", outcome_unknown=True)
+            return await self._fail("unknown", ended, results)
         except TransientError as error:
             kind = "unknown" if error.outcome_unknown else "transient"
             return await self._fail(kind, error, results, error.retry_after_seconds)
@@ -233,7 +236,8 @@ class _Attempt:
                 return None
             except TransientError as error:
                 outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.TRANSIENT
-                return KeyResult(key.id, key.revision, outcome, str(error))
+                wait = error.retry_after_seconds
+                return KeyResult(key.id, key.revision, outcome, str(error), wait)
             except RefusedError as error:
                 return KeyResult(key.id, key.revision, Outcome.REFUSED, str(error))
         wrong = differences(key, observed) if observed is not None else ()

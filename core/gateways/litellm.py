@@ -56,6 +56,7 @@ class LiteLLM:
         body = await self._read("/v2/user/info", {"user_id": user_id})
         if body is None:
             return None
+        _check_about(body.get("user_id"), user_id)
         budget = body.get("max_budget")
         return ObservedUser(
             budget_micros=None if budget is None else micros_from_dollars(budget),
@@ -95,8 +96,13 @@ class LiteLLM:
     async def read_key(self, key_hash: str) -> ObservedKey | None:
         """The key as LiteLLM shows it; None when it never existed or was deleted."""
         body = await self._read("/key/info", {"key": key_hash})
-        info = body.get("info") if body is not None else None
-        if not isinstance(info, Mapping) or info.get("status") == "deleted":
+        if body is None:
+            return None
+        _check_about(body.get("key"), key_hash)
+        info = body.get("info")
+        if not isinstance(info, Mapping):
+            raise _rubbish()
+        if info.get("status") == "deleted":
             return None
         budget = info.get("max_budget")
         return ObservedKey(
@@ -209,7 +215,7 @@ class LiteLLM:
     # --------------------------------------------------------------- transport
 
     async def _read(self, path: str, params: Mapping[str, str]) -> Json | None:
-        """GET; None for 404. Repeated a few times within the call's time."""
+        """GET; None for LiteLLM's own 404. Repeated a few times within the call's time."""
         async for attempt in stamina.retry_context(
             on=TransientError, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
         ):
@@ -326,10 +332,7 @@ def _read_answer(response: httpx.Response) -> Json:
     body = _json(response)
     if response.is_success:
         if body is None:
-            # A proxy's error page, perhaps: whether LiteLLM ever saw the request is anyone's guess.
-            raise TransientError(
-                "litellm_rubbish", "LiteLLM answered with something else than JSON.", outcome_unknown=True
-            )
+            raise _rubbish()
         return body
     if _error_type(body) == "budget_exceeded":
         # By its type, never by its status: that is configurable.
@@ -345,7 +348,30 @@ def _read_answer(response: httpx.Response) -> Json:
             outcome_unknown=status in (408, 500, 502, 504),
             retry_after_seconds=retry_after_seconds(response),
         )
+    if not _is_its_own(body):
+        # A 404 of some ingress taken for "no such user" would begin an epoch and charge the spend again.
+        raise TransientError(
+            "litellm_not_itself", f"Something in front of LiteLLM answered {status}.", outcome_unknown=True
+        )
     raise RefusedError(f"litellm_http_{status}", f"LiteLLM refused with {status}.", status=status)
+
+
+def _is_its_own(body: Json | None) -> bool:
+    """Whether LiteLLM wrote this error; FastAPI's answer to an unknown address means a wrong base URL."""
+    return body is not None and ("error" in body or body.get("detail", "Not Found") != "Not Found")
+
+
+def _check_about(have: object, wanted: str) -> None:
+    """A document about something else is not LiteLLM's answer: what it lacks means nothing."""
+    if have != wanted:
+        raise _rubbish()
+
+
+def _rubbish() -> TransientError:
+    """A proxy's page, perhaps: whether LiteLLM ever saw the request is anyone's guess."""
+    return TransientError(
+        "litellm_rubbish", "LiteLLM answered with something unexpected.", outcome_unknown=True
+    )
 
 
 def _json(response: httpx.Response) -> Json | None:

@@ -30,7 +30,8 @@ async def execute(request: Request) -> Any:
         answer = await request.execute()
     except APIError as error:
         raise _translate(error) from None
-    except (httpx.TransportError, httpx.StreamError):
+    except (httpx.RequestError, httpx.StreamError, ValueError):
+        # ValueError: a success whose body is no JSON, the page of something in between.
         raise TransientError(
             "database_unavailable", "The database cannot be reached.", outcome_unknown=True
         ) from None
@@ -46,6 +47,7 @@ def _translate(error: APIError) -> RefusedError | TransientError:
         return RefusedError("not_signed_in", "Sign in again.", status=401)
     if code == "42501":
         return RefusedError("forbidden", "This is not allowed.", status=403)
-    if not code or code.startswith(TRANSIENT_CLASSES):
+    # Three digits are an HTTP status: the answer was not PostgREST's own, but a gateway's.
+    if len(code) <= 3 or code.startswith(TRANSIENT_CLASSES):
         return TransientError("database_unavailable", "The database is not available.", outcome_unknown=True)
     return RefusedError(f"database_{code.lower()}", "The database refused this.", status=500)

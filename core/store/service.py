@@ -11,6 +11,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from core.domain.keys import KeyState, WantedKey
 from core.domain.payments import Credit, Dispute, Event, Order, Review
 from core.domain.pushes import Effect, KeyResult, Push, Reading, Spender, Verdict
+from core.errors import TransientError
 from core.http import make_client
 from core.settings import Settings
 from core.store.calls import execute
@@ -280,6 +281,9 @@ class ServiceStore:
             body=event.body,
             lease_seconds=lease_seconds,
         )
+        if not isinstance(row, dict) or "new" not in row:
+            # Something in between answered: never tell Paystack that this is stored.
+            raise TransientError("database_unavailable", "The database cannot be reached.")
         if not row["new"]:
             return None
         return ClaimedEvent(id=row["id"], token=row["token"], name=event.name, reference=event.reference)
@@ -351,6 +355,7 @@ def _result(result: KeyResult) -> Json:
         "revision": result.revision,
         "outcome": result.outcome.value,
         "error": result.error,
+        "retry_after_seconds": result.retry_after_seconds,
     }
 
 

@@ -316,7 +316,8 @@ begin
   else -- transient
     update public.virtual_keys
     set sync_status = 'failed', last_error = p_result ->> 'error', attempts = attempts + 1,
-        next_attempt_at = now() + keyfund.backoff(attempts + 1)
+        next_attempt_at = now() + coalesce(
+          make_interval(secs => (p_result ->> 'retry_after_seconds')::integer), keyfund.backoff(attempts + 1))
     where id = v_key.id;
   end if;
 end;

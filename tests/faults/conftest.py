@@ -1,6 +1,5 @@
 """The stage for faults: the stack's own webhook and worker make room, and are back at the end."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -11,8 +10,6 @@ from tests.faults.scene import Scene
 from tests.support import User
 
 OWN = ("worker", "webhook")
-# Minutes of real time-outs, which a loaded machine stretches: for LONG=1.
-collect_ignore = [] if os.environ.get("LONG") else ["test_faults.py", "test_stale.py", "test_swarm.py"]
 
 
 @pytest.fixture(scope="package")

@@ -153,7 +153,7 @@ async def test_a_read_is_repeated_within_the_call(litellm: LiteLLM) -> None:
         route.side_effect = [
             httpx.Response(500),
             httpx.ReadError("x"),
-            httpx.Response(200, json={"max_budget": 20.0, "spend": 0.1 + 0.2}),
+            httpx.Response(200, json={"user_id": "u1", "max_budget": 20.0, "spend": 0.1 + 0.2}),
         ]
         user = await litellm.read_user("u1")
     assert user is not None
