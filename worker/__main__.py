@@ -10,7 +10,7 @@ from core.errors import RefusedError, SettingsError, TransientError
 from core.logs import configure_logs, get_logger
 from core.settings import Settings, read_settings
 from worker.health import Pulse, serve_health
-from worker.jobs import Runner
+from worker.jobs.runner import Runner
 from worker.schedule import build_scheduler
 
 log = get_logger()

@@ -9,20 +9,10 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from core.assembly import Assembly
-from worker.jobs import (
-    Beat,
-    DeleteKeys,
-    HandleEvents,
-    HealAccounts,
-    Job,
-    ProbeLiteLLM,
-    PushAccounts,
-    RedactEvents,
-    Runner,
-    SettleUsage,
-    SweepPaystack,
-    VerifyOrders,
-)
+from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
+from worker.jobs.runner import Job, Runner
+from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
+from worker.jobs.upkeep import Beat, HealAccounts
 
 
 def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:

@@ -11,7 +11,7 @@ from core.metrics import SETTLED
 from core.payments.paystack import Paystack
 from core.settings import PaystackMode
 from core.store import ServiceStore
-from core.store.service import ClaimedEvent
+from core.store.payments import ClaimedEvent
 
 log = get_logger()
 CHARGE_SUCCESS = "charge.success"

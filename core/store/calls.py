@@ -5,12 +5,16 @@ from typing import Any, Protocol
 
 import httpx
 from postgrest import APIError
+from supabase import AsyncClient
 
 from core.errors import RefusedError, TransientError
 
 # SQLSTATE classes in which the same call may well succeed a moment later: connection, serialisation and
 # deadlock, resources, cancelled or shutting down, and PostgREST's own trouble with its database.
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "PGRST0", "5")
+
+
+Json = dict[str, Any]
 
 
 class Request(Protocol):
@@ -51,3 +55,13 @@ def _translate(error: APIError) -> RefusedError | TransientError:
     if len(code) <= 3 or code.startswith(TRANSIENT_CLASSES):
         return TransientError("database_unavailable", "The database is not available.", outcome_unknown=True)
     return RefusedError(f"database_{code.lower()}", "The database refused this.", status=500)
+
+
+class Functions:
+    """Our SQL functions, called with the service key."""
+
+    def __init__(self, supabase: AsyncClient) -> None:
+        self._supabase = supabase
+
+    async def _call(self, function: str, **arguments: Any) -> Any:
+        return await execute(self._supabase.rpc(function, {f"p_{k}": v for k, v in arguments.items()}))

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from supabase import AsyncClient
 
 import core.flows.push
-import worker.jobs
+import worker.jobs.sync
 from core.errors import RefusedError, TransientError
 from core.flows.checkout import open_checkout
 from core.flows.push import Pusher
@@ -38,17 +38,10 @@ from tests.model.rest import Rest
 from tests.model.sight import Charge, Sight
 from tests.model.wire import Wire
 from tests.support import Database, as_role
-from worker.jobs import (
-    DeleteKeys,
-    HandleEvents,
-    HealAccounts,
-    Job,
-    ProbeLiteLLM,
-    PushAccounts,
-    SettleUsage,
-    SweepPaystack,
-    VerifyOrders,
-)
+from worker.jobs.payments import HandleEvents, SweepPaystack, VerifyOrders
+from worker.jobs.runner import Job
+from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
+from worker.jobs.upkeep import HealAccounts
 
 Row = dict[str, Any]
 
@@ -87,7 +80,7 @@ class World:
         self.clock = Clock(self.database)
         self.patches = [
             mock.patch.object(module, "time", self.clock.as_module())
-            for module in (core.flows.push, worker.jobs)
+            for module in (core.flows.push, worker.jobs.sync)
         ]
         for patch in self.patches:
             patch.start()

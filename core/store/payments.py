@@ -1,0 +1,172 @@
+"""What the service key may do about money coming in: orders, reversals, the inbox."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.domain.payments import Credit, Dispute, Event, Order, Review
+from core.errors import TransientError
+from core.store.calls import Functions, Json
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEvent:
+    """An event that is ours to handle."""
+
+    id: int
+    token: str
+    name: str
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that a checkout can be opened for."""
+
+    order: Order
+    email: str
+
+
+class PaymentStore(Functions):
+    """Orders, what Paystack says of them, and its events."""
+
+    async def open_order(self, user_id: str, package_id: str) -> OpenOrder:
+        """Freeze a package's price and credits in a first attempt."""
+        return _open_order(await self._call("open_order", user_id=user_id, package_id=package_id))
+
+    async def repeat_order(self, reference: str) -> OpenOrder:
+        """Another attempt of the same order under a new reference."""
+        return _open_order(await self._call("repeat_order", reference=reference))
+
+    async def record_checkout(self, reference: str, authorization_url: str, access_code: str) -> None:
+        await self._call(
+            "record_checkout",
+            reference=reference,
+            authorization_url=authorization_url,
+            access_code=access_code,
+        )
+
+    async def refuse_checkout(self, reference: str, reason: str) -> None:
+        await self._call("refuse_checkout", reference=reference, reason=reason)
+
+    async def get_payment(self, reference: str) -> Order | None:
+        """The attempt with this reference; None: not one of ours."""
+        row = await self._call("get_payment", reference=reference)
+        return _order(row) if row else None
+
+    async def credit_payment(self, order: Order, credit: Credit) -> bool:
+        """Grant the order's credits. False: they were granted before."""
+        row = await self._call(
+            "credit_payment",
+            reference=order.reference,
+            provider_id=credit.provider_id,
+            paid_amount=credit.amount_subunits,
+            currency=credit.currency,
+            paid_at=credit.paid_at.isoformat() if credit.paid_at else None,
+        )
+        return bool(row["credited"])
+
+    async def observe_payment(self, reference: str, status: str) -> None:
+        await self._call("observe_payment", reference=reference, status=status)
+
+    async def review_payment(self, reference: str, review: Review) -> None:
+        await self._call(
+            "review_payment",
+            reference=reference,
+            reason=review.reason,
+            provider_id=review.provider_id,
+            paid_amount=review.amount_subunits,
+        )
+
+    async def record_reversals(
+        self, reference: str, refunded_subunits: int, disputes: Sequence[Dispute]
+    ) -> int:
+        """Book what a payment's refunds and disputes withhold; returns by how many credits that changed."""
+        rows = [
+            {
+                "id": one.id,
+                "resolved": one.resolved,
+                "resolution": one.resolution,
+                "refund_amount": one.refund_subunits,
+            }
+            for one in disputes
+        ]
+        told = await self._call(
+            "record_reversals", reference=reference, refunded=refunded_subunits, disputes=rows
+        )
+        return int(told["withheld"])
+
+    async def list_uncredited(self, references: Sequence[str]) -> list[str]:
+        """Those that are ours and not credited yet."""
+        return list(await self._call("list_uncredited", references=list(references)))
+
+    async def list_changed_reversals(
+        self, refunds: Mapping[int, int], disputes: Sequence[Dispute]
+    ) -> list[str]:
+        """Our payments with refunds (subunits by Paystack's transaction id) or disputes not counted yet."""
+        return list(
+            await self._call(
+                "list_changed_reversals",
+                refunds=[{"provider_id": one, "amount": amount} for one, amount in refunds.items()],
+                disputes=[
+                    {"id": one.id, "reference": one.reference, "resolved": one.resolved} for one in disputes
+                ],
+            )
+        )
+
+    async def claim_verifications(self, limit: int) -> list[Order]:
+        """Orders that nobody told us the end of."""
+        return [_order(row) for row in await self._call("claim_verifications", limit=limit)]
+
+    # ------------------------------------------------------------------ inbox
+
+    async def receive_event(self, event: Event, lease_seconds: int) -> ClaimedEvent | None:
+        """Store an event. Its first receiver is the one to handle it; None: a repetition."""
+        row = await self._call(
+            "receive_event",
+            fingerprint=event.fingerprint,
+            event=event.name,
+            reference=event.reference,
+            body=event.body,
+            lease_seconds=lease_seconds,
+        )
+        if not isinstance(row, dict) or "new" not in row:
+            # Something in between answered: never tell Paystack that this is stored.
+            raise TransientError("database_unavailable", "The database cannot be reached.")
+        if not row["new"]:
+            return None
+        return ClaimedEvent(id=row["id"], token=row["token"], name=event.name, reference=event.reference)
+
+    async def claim_events(self, limit: int, lease_seconds: int) -> list[ClaimedEvent]:
+        """Lease events that are due."""
+        rows = await self._call("claim_events", limit=limit, lease_seconds=lease_seconds)
+        return [
+            ClaimedEvent(id=row["id"], token=row["token"], name=row["event"], reference=row["reference"])
+            for row in rows
+        ]
+
+    async def finish_event(self, event: ClaimedEvent, outcome: str) -> bool:
+        return bool(await self._call("finish_event", id=event.id, token=event.token, outcome=outcome))
+
+    async def fail_event(self, event: ClaimedEvent, error: str) -> bool:
+        return bool(await self._call("fail_event", id=event.id, token=event.token, error=error))
+
+    async def redact_events(self, limit: int) -> int:
+        """Take personal data out of events that were handled long ago; returns of how many."""
+        return int(await self._call("redact_events", limit=limit))
+
+
+def _order(row: Json) -> Order:
+    return Order(
+        reference=row["reference"],
+        user_id=row["user_id"],
+        amount_subunits=row["amount"],
+        currency=row["currency"],
+        credits=row["credits"],
+        status=row["status"],
+        provider_id=row["provider_id"],
+        credited=row["credited_at"] is not None,
+    )
+
+
+def _open_order(row: Json) -> OpenOrder:
+    return OpenOrder(order=_order(row), email=row["email"])

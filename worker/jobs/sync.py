@@ -1,0 +1,128 @@
+"""Jobs between the database and LiteLLM: pushes, probes, usage, deletions."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.domain.pushes import Push, Reading, SpendPage
+from core.errors import KeyfundError
+from core.flows.push import Pusher
+from core.gateways.litellm import LiteLLM
+from core.logs import get_logger
+from core.store import ServiceStore
+
+log = get_logger()
+OVERLAP = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class PushAccounts:
+    """Push accounts that are due."""
+
+    store: ServiceStore
+    pusher: Pusher
+    at_once: int
+
+    async def run_once(self) -> int:
+        """Claim and push one batch; returns how many accounts were claimed."""
+        claimed_at = time.monotonic()
+        pushes = await self.store.claim_pushes(self.at_once, self.pusher.lease_seconds)
+        await asyncio.gather(*(self._push(push, claimed_at) for push in pushes))
+        return len(pushes)
+
+    async def _push(self, push: Push, claimed_at: float) -> None:
+        try:
+            await self.pusher.run(push, claimed_at)
+        except KeyfundError as error:
+            log.warning("sync.not_recorded", user_id=push.user_id, error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeLiteLLM:
+    """Ask a silent LiteLLM whether it is there, and an absent one whether it is back."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+
+    async def run_once(self) -> int:
+        if not await self.store.claim_probe():
+            return 0
+        try:
+            await self.litellm.ping()
+        except KeyfundError as error:
+            log.warning("litellm.away", error=str(error))
+            await self.store.report_gateway(ok=False, error=str(error))
+        else:
+            await self.store.report_gateway(ok=True, warnings=await self._warnings())
+        return 0
+
+    async def _warnings(self) -> list[str]:
+        """What of the doctor's questions can be asked for nothing, all the time."""
+        try:
+            unpriced = await self.litellm.find_unpriced_models()
+        except KeyfundError:
+            return []  # a key of fewer rights may not ask
+        return [f"Without a price, so outside every wallet: {', '.join(unpriced)}."] if unpriced else []
+
+
+@dataclass(frozen=True, slots=True)
+class SettleUsage:
+    """Book what LiteLLM shows as spent since the last time, and have a look where it shows less."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+    every_seconds: int
+
+    async def run_once(self) -> int:
+        reading = await self.store.claim_reading("litellm", self.every_seconds)
+        if reading is None:
+            return 0
+        try:
+            newest = await self._settle(reading)
+        except KeyfundError as error:
+            log.warning("usage.not_settled", error=str(error))
+            return 0
+        if newest is not None:
+            await self.store.finish_reading("litellm", newest)
+        return 0
+
+    async def _settle(self, reading: Reading) -> datetime | None:
+        """Settle page by page; returns up to where, in LiteLLM's own time."""
+        changes = await self.litellm.read_changes()
+        booked = await self.store.settle_usage(reading, changes.spenders)
+        if not changes.is_last and not _reaches(changes, reading.mark):
+            async for page in self.litellm.walk_keys():
+                booked += await self.store.settle_usage(reading, page.spenders)
+        if booked:
+            log.info("usage.settled", accounts=booked)
+        return changes.newest
+
+
+def _reaches(changes: SpendPage, mark: datetime | None) -> bool:
+    """Whether nothing can have changed since the mark that is not on this page."""
+    return mark is not None and changes.oldest is not None and changes.oldest < mark - OVERLAP
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteKeys:
+    """Remove from LiteLLM what was revoked a day ago."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+    at_once: int
+
+    async def run_once(self) -> int:
+        revoked = await self.store.list_deletions(self.at_once)
+        gone = []
+        for key_id, key_hash in revoked.items():
+            try:
+                await self.litellm.delete_key(key_hash)
+            except KeyfundError as error:
+                log.warning("key.not_deleted", key_id=key_id, error=str(error))
+            else:
+                gone.append(key_id)
+        if gone:
+            await self.store.finish_deletions(gone)
+            log.info("keys.deleted", keys=len(gone))
+        return len(gone)

@@ -1,0 +1,34 @@
+"""Jobs within the database: signs of life, accounts to heal."""
+
+from dataclasses import dataclass
+
+from core.logs import get_logger
+from core.store import ServiceStore
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Tell the database that this worker lives."""
+
+    store: ServiceStore
+    name: str
+
+    async def run_once(self) -> int:
+        await self.store.beat_worker(self.name)
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class HealAccounts:
+    """Make what a swallowed trigger error left out, and close what a removed user left behind."""
+
+    store: ServiceStore
+    at_once: int
+
+    async def run_once(self) -> int:
+        healed = await self.store.heal_accounts(self.at_once)
+        if any(healed.values()):
+            log.warning("accounts.healed", **healed)
+        return 0
