@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from core.flows.push import Pusher
+from core.flows.reconcile import Reconciler
 from core.flows.settle import Settler
 from core.gateways.litellm import LiteLLM, make_litellm_client
 from core.payments.paystack import Paystack, make_paystack_client
@@ -27,6 +28,7 @@ class Assembly:
     pusher: Pusher | None
     paystack: Paystack | None
     settler: Settler | None
+    reconciler: Reconciler
 
 
 @asynccontextmanager
@@ -49,4 +51,5 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
         if settings.paystack_secrets:
             paystack = Paystack(settings, await stack.enter_async_context(make_paystack_client(settings)))
             settler = Settler(store=store, paystack=paystack, mode=settings.paystack_mode, pusher=pusher)
-        yield Assembly(settings, supabase, store, litellm, pusher, paystack, settler)
+        reconciler = Reconciler(store, litellm, paystack)
+        yield Assembly(settings, supabase, store, litellm, pusher, paystack, settler, reconciler)

@@ -3,13 +3,28 @@
 import argparse
 import asyncio
 import sys
+from datetime import UTC, datetime
 
 from core.errors import SettingsError
-from core.settings import read_settings
+from core.logs import configure_logs
+from core.settings import Settings, read_settings
 from operate.doctor import Finding, examine
+from operate.reconcile import reconcile
+from operate.replay import replay
 
 
 def main() -> int:
+    arguments = build_parser().parse_args()
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        print(f"keyfund: {error.message}", file=sys.stderr)
+        return 2
+    configure_logs("ERROR", "operate")  # what a command has to say it prints
+    return run(arguments, settings)
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operate", description="Commands for operators of Keyfund."
     )
@@ -21,17 +36,57 @@ def main() -> int:
         "two calls of a few tokens. Exit status 1 when a wallet would not hold.",
     )
     doctor.add_argument("--model", help="the model to call; by default the cheapest that has a price")
-    arguments = parser.parse_args()
-    try:
-        settings = read_settings()
-    except SettingsError as error:
-        print(f"keyfund: {error.message}", file=sys.stderr)
-        return 2
-    return 0 if asyncio.run(examine(settings, arguments.model, show)) else 1
+    books = commands.add_parser(
+        "reconcile",
+        help="compare Paystack, transactions, ledger, credits, wallets and usage",
+        description="Compares Paystack, transactions, ledger, credits, wallets and usage, and names what "
+        "does not agree. Changes nothing but usage that nobody has booked yet. Exit status: 0 all agrees, 1 "
+        "something differs, 2 not everything could be compared.",
+    )
+    books.add_argument(
+        "--days", type=_days, default=90, help="payments of orders made in so many days (default 90)"
+    )
+    books.add_argument("--json", action="store_true", help="print the report as JSON")
+    again = commands.add_parser(
+        "replay",
+        help="have stored Paystack events handled again",
+        description="Has stored events handled again by the worker. Always safe: an event is a reason to ask "
+        "Paystack, never an amount. All conditions that are given must hold.",
+    )
+    again.add_argument("--event", type=int, action="append", metavar="ID", help="this event; may be repeated")
+    again.add_argument("--since", type=_time, help="received then or later, such as 2026-01-31T08:00Z")
+    again.add_argument("--until", type=_time, help="received before then")
+    again.add_argument("--failing", action="store_true", help="those that were tried in vain")
+    return parser
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    match arguments.command:
+        case "reconcile":
+            return asyncio.run(reconcile(settings, arguments.days, as_json=arguments.json))
+        case "replay":
+            chosen = (arguments.event, arguments.since, arguments.until)
+            return asyncio.run(replay(settings, *chosen, only_failing=arguments.failing))
+        case _:
+            return 0 if asyncio.run(examine(settings, arguments.model, show)) else 1
 
 
 def show(finding: Finding) -> None:
     print(f"{finding.verdict:>8}  {finding.text}", flush=True)
+
+
+def _days(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 36500:
+        raise argparse.ArgumentTypeError("a number of days, from 1")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a time such as 2026-01-31 or 2026-01-31T08:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from core.assembly import Assembly
+from worker.jobs.books import Reconcile
 from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job, Runner
 from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
@@ -21,6 +22,7 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
     at_once = settings.push_concurrency
     yield "beat", 10, Beat(store, f"{socket.gethostname()}:{os.getpid()}")
     yield "redact_events", 3600, RedactEvents(store, at_once=500)
+    yield "reconcile", 60, Reconcile(store, parts.reconciler)
     yield "heal_accounts", 60, HealAccounts(store, at_once=500)
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)

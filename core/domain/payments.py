@@ -26,6 +26,8 @@ class Order:
     status: str
     provider_id: int | None
     credited: bool = False
+    refused: bool = False
+    """An administrator decided that it buys nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from core.domain.keys import WantedKey
+from core.domain.keys import ObservedUser, WantedKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,14 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """A user's spend as LiteLLM shows it, in micro-dollars; None: LiteLLM has keys of theirs, but no user."""
+    """Somebody with keys in LiteLLM; ``user`` None: the keys are there, but no user row."""
 
     user_id: str
-    spend_micros: int | None
+    user: ObservedUser | None
+
+    @property
+    def spend_micros(self) -> int | None:
+        return None if self.user is None else self.user.spend_micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Settled(StrEnum):
     NOT_PAID = "not_paid"
     REVERSED = "reversed"
     NEEDS_REVIEW = "needs_review"
+    REFUSED = "refused"
     NOT_OURS = "not_ours"
     WITHHELD = "withheld"
     UNCHANGED = "unchanged"
@@ -98,6 +99,8 @@ class Settler:
             return Settled.NOT_OURS
         if order.credited:
             return Settled.ALREADY_CREDITED
+        if order.refused:
+            return Settled.REFUSED
         if order.status == "needs_review":
             return Settled.NEEDS_REVIEW
         verified = await self.paystack.verify(reference)
@@ -128,8 +131,8 @@ class Settler:
             order = await self.store.get_payment(reference)
         if order is None:
             return Settled.NOT_OURS
-        if not order.credited or order.provider_id is None:
-            return Settled.NEEDS_REVIEW if order.status == "needs_review" else Settled.NOT_PAID
+        if order.provider_id is None:
+            return Settled.NOT_PAID
         refunded = await self.paystack.sum_refunds(order.provider_id)
         disputes = await self.paystack.list_disputes(order.provider_id)
         withheld = await self.store.record_reversals(reference, refunded, disputes)

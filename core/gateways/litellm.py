@@ -57,13 +57,7 @@ class LiteLLM:
         if body is None:
             return None
         _check_about(body.get("user_id"), user_id)
-        budget = body.get("max_budget")
-        return ObservedUser(
-            budget_micros=None if budget is None else micros_from_dollars(budget),
-            budget_duration=body.get("budget_duration"),
-            spend_micros=micros_from_dollars(body.get("spend") or 0.0),
-            role=body.get("user_role"),
-        )
+        return _observed_user(body)
 
     async def write_wallet(self, user_id: str, budget_micros: int) -> None:
         """Make the user's budget this amount for life, creating the row where it is missing.
@@ -318,8 +312,17 @@ def _is_account(user_id: object) -> bool:
 
 def _spender(key: Mapping[str, Any]) -> Spender:
     user = key.get("user")
-    spend = micros_from_dollars(user.get("spend") or 0.0) if isinstance(user, Mapping) else None
-    return Spender(key["user_id"], spend)
+    return Spender(key["user_id"], _observed_user(user) if isinstance(user, Mapping) else None)
+
+
+def _observed_user(row: Mapping[str, Any]) -> ObservedUser:
+    budget = row.get("max_budget")
+    return ObservedUser(
+        budget_micros=None if budget is None else micros_from_dollars(budget),
+        budget_duration=row.get("budget_duration"),
+        spend_micros=micros_from_dollars(row.get("spend") or 0.0),
+        role=row.get("user_role"),
+    )
 
 
 def _certainly_not_sent(error: Exception) -> bool:

@@ -150,6 +150,28 @@ class Paystack:
             if isinstance(one.get("reference"), str):
                 yield one["reference"]
 
+    async def walk_payments(self, since: datetime, until: datetime) -> AsyncIterator[Verified]:
+        """Transactions of that time that were paid, ours or not; given back since, too."""
+        window = {"from": since.isoformat(), "to": until.isoformat()}
+        async for one in self._list("/transaction", window):
+            if one.get("status") in ("success", "reversed"):
+                yield _verified(one)
+
+    async def refund(self, provider_id: int) -> None:
+        """Give back all that is left of a payment. Paystack refuses to give back more than was paid.
+
+        Raises:
+            TransientError: with ``outcome_unknown`` it may be under way: look before repeating.
+        """
+        await self._send("POST", "/refund", json={"transaction": provider_id})
+
+    async def has_refunds_under_way(self, provider_id: int) -> bool:
+        """Whether Paystack works on a refund of this transaction."""
+        async for one in self._list("/refund", {"transaction": str(provider_id)}):
+            if _transaction_id(one) == provider_id and one.get("status") in ("pending", "processing"):
+                return True
+        return False
+
     async def read_refunds(self, since: datetime) -> dict[int, int]:
         """Processed refunds since then: subunits by Paystack's transaction id."""
         sums: dict[int, int] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from core.domain.payments import Credit, Dispute, Event, Order, Review
 from core.errors import TransientError
@@ -150,6 +151,25 @@ class PaymentStore(Functions):
     async def fail_event(self, event: ClaimedEvent, error: str) -> bool:
         return bool(await self._call("fail_event", id=event.id, token=event.token, error=error))
 
+    async def replay_events(
+        self,
+        ids: Sequence[int] | None,
+        since: datetime | None,
+        until: datetime | None,
+        *,
+        only_failing: bool,
+    ) -> int:
+        """Have stored events handled again; returns how many. Always safe."""
+        return int(
+            await self._call(
+                "replay_inbox",
+                ids=list(ids) if ids is not None else None,
+                **{"from": since.isoformat() if since else None},
+                until=until.isoformat() if until else None,
+                failing=only_failing,
+            )
+        )
+
     async def redact_events(self, limit: int) -> int:
         """Take personal data out of events that were handled long ago; returns of how many."""
         return int(await self._call("redact_events", limit=limit))
@@ -165,6 +185,7 @@ def _order(row: Json) -> Order:
         status=row["status"],
         provider_id=row["provider_id"],
         credited=row["credited_at"] is not None,
+        refused=row["decided_at"] is not None and row["credited_at"] is None,
     )
 
 

@@ -8,12 +8,14 @@ create table public.profiles (
   credits bigint not null default 0,
   status text not null default 'active' constraint profiles_status_check check (status in ('active', 'suspended', 'deleted')),
   created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  deleted_at timestamptz
 );
 comment on table public.profiles is
   'One row per Supabase user. It outlives the user, emptied of personal data, because the ledger must; so it has no foreign key to auth.users.';
 comment on column public.profiles.credits is 'Sum of the account''s ledger entries, changed only together with one. May be negative after a refund.';
 comment on column public.profiles.status is 'suspended: an administrator''s doing, the wallet in LiteLLM is 0. deleted: what is left of a removed user.';
+comment on column public.profiles.deleted_at is 'When the user was removed. What is paid later is shown to administrators.';
 create index profiles_email_idx on public.profiles (email);
 
 alter table public.profiles enable row level security;

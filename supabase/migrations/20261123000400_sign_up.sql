@@ -127,7 +127,7 @@ begin
     return;
   end if;
   -- With its status the wallet in LiteLLM becomes 0.
-  update public.profiles set email = null, status = 'deleted', updated_at = now() where id = p_user_id;
+  update public.profiles set email = null, status = 'deleted', updated_at = now(), deleted_at = now() where id = p_user_id;
   delete from public.virtual_keys where user_id = p_user_id and state = 'placeholder';
   update public.virtual_keys set state = 'revoked', revoked_at = coalesce(revoked_at, now()), name = 'Deleted'
   where user_id = p_user_id;

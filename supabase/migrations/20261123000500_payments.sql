@@ -18,7 +18,7 @@ alter table public.credit_packages enable row level security;
 revoke all on public.credit_packages from public, anon, authenticated, service_role;
 grant select on public.credit_packages to authenticated, service_role;
 create policy "people see what is on sale" on public.credit_packages
-  for select to authenticated using (active);
+  for select to authenticated using (active or (select public.is_administrator()));
 
 -- ------------------------------------------------------------- transactions
 
@@ -48,6 +48,8 @@ create table public.transactions (
   credited_at timestamptz,
   pushed_at timestamptz,
   effective_at timestamptz,
+  decided_at timestamptz,
+  decided_by uuid,
   verify_attempts integer not null default 0,
   next_verify_at timestamptz default now() + interval '2 minutes'
 );
@@ -56,6 +58,7 @@ comment on table public.transactions is
 comment on column public.transactions.order_id is 'Attempts of one order share it; each paid one is credited as a purchase of its own.';
 comment on column public.transactions.amount is 'Price in subunits of the currency.';
 comment on column public.transactions.status is 'Only success is final: a failed or abandoned one that turns out paid is credited, at any age.';
+comment on column public.transactions.decided_at is 'When an administrator credited or refused a payment that did not fit its order.';
 comment on column public.transactions.provider_id is 'Paystack''s numeric id: refunds are asked for by it.';
 comment on column public.transactions.account_revision is 'The account''s revision that carries these credits to LiteLLM.';
 create index transactions_user_id_idx on public.transactions (user_id, created_at desc);
@@ -223,7 +226,7 @@ begin
   update public.transactions
   set status = 'needs_review', review_reason = p_reason, provider_status = 'success', provider_id = p_provider_id,
       paid_amount = p_paid_amount, verified_at = now(), next_verify_at = null
-  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null;
+  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null and decided_at is null;
 end;
 $$;
 comment on function public.review_payment(text, text, bigint, bigint) is 'Money came that does not fit its order: an administrator decides.';

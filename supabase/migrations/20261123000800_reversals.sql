@@ -58,6 +58,10 @@ begin
   update public.transactions
   set status = case when withheld_credits = credits and refunded_amount >= paid_amount then 'reversed' else 'success' end
   where id = v_payment.id and credited_at is not null and paid_amount > 0;
+  -- Money that was never credited and is given back asks for no decision any more.
+  update public.transactions set status = 'reversed'
+  where id = v_payment.id and credited_at is null and status in ('needs_review', 'failed')
+    and paid_amount > 0 and refunded_amount >= paid_amount;
   return v_change;
 end;
 $$;
@@ -156,11 +160,13 @@ begin
     perform keyfund.append_entry(v_payment.user_id, v_payment.credits, 'purchase',
       'purchase:' || v_payment.reference, btrim(decide_review.reason));
     update public.transactions
-    set status = 'success', credited_at = now(),
+    set status = 'success', credited_at = now(), decided_at = now(), decided_by = (select auth.uid()),
         account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
     where id = v_payment.id returning * into v_payment;
   else
-    update public.transactions set status = 'failed', review_reason = review_reason || ': ' || btrim(decide_review.reason)
+    update public.transactions
+    set status = 'failed', review_reason = review_reason || ': ' || btrim(decide_review.reason),
+        decided_at = now(), decided_by = (select auth.uid())
     where id = v_payment.id returning * into v_payment;
   end if;
   return v_payment;

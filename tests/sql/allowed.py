@@ -66,6 +66,24 @@ FUNCTIONS: dict[str, set[str]] = {
     # What administrators decide; each asks whether the caller is one.
     "decide_review": SIGNED_IN,
     "adjust_credits": SIGNED_IN,
+    "save_package": SIGNED_IN,
+    "find_payments": SIGNED_IN,
+    "read_payment": SIGNED_IN,
+    "list_events": SIGNED_IN,
+    "replay_events": SIGNED_IN,
+    "read_concerns": SIGNED_IN,
+    "list_paid_after_deletion": SIGNED_IN,
+    "read_reconciliation": SIGNED_IN,
+    # The operator's command, and the books.
+    "replay_inbox": SERVICE_ALONE,
+    "claim_chore": SERVICE_ALONE,
+    "finish_chore": SERVICE_ALONE,
+    "open_books": SERVICE_ALONE,
+    "read_books": SERVICE_ALONE,
+    "read_book": SERVICE_ALONE,
+    "read_payments": SERVICE_ALONE,
+    "list_paid": SERVICE_ALONE,
+    "record_reconciliation": SERVICE_ALONE,
     # Tidying up.
     "list_deletions": SERVICE_ALONE,
     "finish_deletions": SERVICE_ALONE,
@@ -78,6 +96,8 @@ FUNCTIONS: dict[str, set[str]] = {
 }
 """By function of `public`: who may execute it. No overloads: PostgREST could not tell them apart."""
 
+FOR_ADMINISTRATORS = "for administrators, whom it looks up itself: it shows what no API role may read"
+
 CALLED_BY_PEOPLE = {
     "create_virtual_key": "makes the caller's own key",
     "update_virtual_key": "the caller's own keys alone",
@@ -87,6 +107,14 @@ CALLED_BY_PEOPLE = {
     "resync_virtual_key": "the caller's own keys alone",
     "decide_review": "for administrators, whom it looks up itself: no API role may write what it changes",
     "adjust_credits": "for administrators, whom it looks up itself: no API role may write what it changes",
+    "save_package": "for administrators, whom it looks up itself: no API role may write what it changes",
+    "find_payments": FOR_ADMINISTRATORS,
+    "read_payment": FOR_ADMINISTRATORS,
+    "list_events": FOR_ADMINISTRATORS,
+    "replay_events": FOR_ADMINISTRATORS,
+    "read_concerns": FOR_ADMINISTRATORS,
+    "list_paid_after_deletion": FOR_ADMINISTRATORS,
+    "read_reconciliation": FOR_ADMINISTRATORS,
     "is_administrator": "says what the caller is, nothing of anyone else",
 }
 """SECURITY DEFINER functions that signed-in people may call, of which Supabase's advisors warn (0029)."""

@@ -25,6 +25,10 @@ SENTENCES = {
         "We are looking into it",
         "Your payment arrived, but differs from the order. A person decides about it.",
     ),
+    Settled.REFUSED: (
+        "Payment not accepted",
+        "Your payment differed from the order and was not accepted. It is given back to you.",
+    ),
     Settled.WITHHELD: ("Thank you", "Your payment has been looked at again."),
     Settled.UNCHANGED: ("Thank you", "Your payment has been looked at again."),
     Settled.NOT_OURS: ("Unknown payment", "There is no such payment here."),

@@ -1,0 +1,28 @@
+"""``python -m operate replay``: stored events are due again, and the worker handles them."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from core.assembly import assemble
+from core.errors import KeyfundError
+from core.settings import Settings
+
+
+async def replay(
+    settings: Settings,
+    events: Sequence[int] | None,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    only_failing: bool,
+) -> int:
+    """Make the chosen events due, and say how many. Returns the exit status."""
+    async with assemble(settings) as parts:
+        try:
+            count = await parts.store.replay_events(events, since, until, only_failing=only_failing)
+        except KeyfundError as error:
+            print(f"keyfund: {error.message}", file=sys.stderr)
+            return 2
+    print(f"{count} events are due again; the worker handles them.")
+    return 0

@@ -1,0 +1,248 @@
+-- What administrators see and do about payments and events. Each function looks the caller up itself.
+
+-- ------------------------------------------------------------------ packages
+
+create function public.save_package(id text, name text, credits bigint, amount bigint, currency text, active boolean default true)
+returns public.credit_packages
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_package public.credit_packages;
+begin
+  perform keyfund.check_administrator();
+  insert into public.credit_packages (id, name, credits, amount, currency, active)
+  values (save_package.id, save_package.name, save_package.credits, save_package.amount, save_package.currency, save_package.active)
+  on conflict (id) do update
+  set name = excluded.name, credits = excluded.credits, amount = excluded.amount, currency = excluded.currency,
+      active = excluded.active
+  returning * into v_package;
+  return v_package;
+exception when check_violation or not_null_violation then
+  perform keyfund.refuse(400, 'invalid_package',
+    'id: small letters, digits, hyphens; credits and amount (in subunits): above 0; currency: three capital letters.');
+end;
+$$;
+comment on function public.save_package(text, text, bigint, bigint, text, boolean) is
+  'Adds a package or changes one; active false retires it. Orders that were made keep their price and credits.';
+
+-- ------------------------------------------------------------------ payments
+
+create function keyfund.describe_payment(p_payment public.transactions) returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+    'reference', p_payment.reference, 'order_id', p_payment.order_id, 'user_id', p_payment.user_id,
+    'email', p.email, 'account_status', p.status, 'package_id', p_payment.package_id,
+    'status', p_payment.status, 'review_reason', p_payment.review_reason, 'decided_at', p_payment.decided_at,
+    'credits', p_payment.credits, 'amount', p_payment.amount, 'currency', p_payment.currency,
+    'provider_id', p_payment.provider_id, 'provider_status', p_payment.provider_status,
+    'paid_amount', p_payment.paid_amount, 'paid_at', p_payment.paid_at,
+    'refunded_amount', p_payment.refunded_amount, 'withheld_credits', p_payment.withheld_credits,
+    'next_verify_at', p_payment.next_verify_at,
+    'timeline', jsonb_build_object(
+      'ordered', p_payment.created_at, 'webhook', p_payment.webhook_at, 'verified', p_payment.verified_at,
+      'credited', p_payment.credited_at, 'pushed', p_payment.pushed_at, 'effective', p_payment.effective_at))
+  from public.profiles p where p.id = p_payment.user_id;
+$$;
+
+create index transactions_created_at_idx on public.transactions (created_at, id);
+create index transactions_needs_review_idx on public.transactions (created_at) where status = 'needs_review';
+
+create function public.find_payments(
+  search text default null, status text default null, before_reference text default null, page_size integer default 50
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_search text := nullif(btrim(find_payments.search), '');
+begin
+  perform keyfund.check_administrator();
+  return coalesce((
+    select jsonb_agg(keyfund.describe_payment(found.payment) order by (found.payment).created_at desc, (found.payment).id desc)
+    from (
+      select t as payment from public.transactions t
+      where (v_search is null or t.reference = v_search or t.provider_id::text = v_search or t.user_id in (
+          select p.id from public.profiles p where p.id::text = lower(v_search) or p.email = lower(v_search)))
+        and (find_payments.status is null or t.status = find_payments.status)
+        and (find_payments.before_reference is null or (t.created_at, t.id) < (
+          select last.created_at, last.id from public.transactions last where last.reference = find_payments.before_reference))
+      order by t.created_at desc, t.id desc
+      limit least(greatest(find_payments.page_size, 1), 200)
+    ) found), '[]');
+end;
+$$;
+comment on function public.find_payments(text, text, text, integer) is
+  'For administrators: payments, newest first, by reference, Paystack''s id, e-mail or account id. before_reference: the last one of the page before.';
+
+create function public.read_payment(reference text) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_payment public.transactions;
+begin
+  perform keyfund.check_administrator();
+  select t.* into v_payment from public.transactions t where t.reference = read_payment.reference;
+  if v_payment.id is null then
+    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+  end if;
+  return keyfund.describe_payment(v_payment) || jsonb_build_object(
+    'attempts', (
+      select jsonb_agg(jsonb_build_object('reference', t.reference, 'status', t.status) order by t.created_at)
+      from public.transactions t where t.order_id = v_payment.order_id),
+    'events', coalesce((
+      select jsonb_agg(keyfund.describe_event(e) order by e.id)
+      from keyfund.paystack_events e where e.reference = v_payment.reference), '[]'),
+    'disputes', coalesce((
+      select jsonb_agg(to_jsonb(d) - 'transaction_id' order by d.id)
+      from keyfund.disputes d where d.transaction_id = v_payment.id), '[]'),
+    'ledger', coalesce((
+      select jsonb_agg(jsonb_build_object('delta', l.delta, 'kind', l.kind, 'reason', l.reason, 'created_at', l.created_at) order by l.id)
+      from public.credit_ledger l
+      where l.user_id = v_payment.user_id and l.kind in ('purchase', 'withheld') and split_part(l.cause, ':', 2) = v_payment.reference), '[]'));
+end;
+$$;
+comment on function public.read_payment(text) is 'For administrators: all that is known of one payment: times, events, disputes, ledger entries.';
+
+-- --------------------------------------------------------------------- inbox
+
+create function keyfund.describe_event(p_event keyfund.paystack_events) returns jsonb
+language sql stable set search_path = '' as $$
+  -- Never the body: it holds card authorisations and other people's data.
+  select to_jsonb(p_event) - 'body' - 'lease_token' - 'fingerprint';
+$$;
+
+create index paystack_events_outcome_idx on keyfund.paystack_events (outcome, id) where outcome = 'not_ours';
+
+create function public.list_events(
+  only_kind text default null, reference text default null, before_id bigint default null, page_size integer default 50
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform keyfund.check_administrator();
+  if list_events.only_kind not in ('waiting', 'failing', 'unknown') then
+    perform keyfund.refuse(400, 'invalid_kind', 'only_kind is waiting, failing or unknown.');
+  end if;
+  return coalesce((
+    select jsonb_agg(keyfund.describe_event(found.event) order by (found.event).id desc)
+    from (
+      select e as event from keyfund.paystack_events e
+      where (list_events.reference is null or e.reference = list_events.reference)
+        and (list_events.before_id is null or e.id < list_events.before_id)
+        and case list_events.only_kind
+          when 'waiting' then e.handled_at is null
+          when 'failing' then e.handled_at is null and e.attempts > 0
+          when 'unknown' then e.outcome = 'not_ours'
+          else true end
+      order by e.id desc
+      limit least(greatest(list_events.page_size, 1), 200)
+    ) found), '[]');
+end;
+$$;
+comment on function public.list_events(text, text, bigint, integer) is
+  'For administrators: Paystack''s events, newest first. waiting: not handled; failing: tried in vain; unknown: about no order of ours.';
+
+create function keyfund.replay_events(p_ids bigint[], p_from timestamptz, p_until timestamptz, p_failing boolean) returns integer
+language plpgsql set search_path = '' as $$
+declare
+  v_replayed integer;
+begin
+  if p_ids is null and p_from is null and p_until is null and not coalesce(p_failing, false) then
+    perform keyfund.refuse(400, 'nothing_chosen', 'Name events, a time range, or all that fail.');
+  end if;
+  -- One that is being handled right now keeps its lease, and is due again as soon as that ends.
+  update keyfund.paystack_events
+  set handled_at = null, outcome = null, next_attempt_at = now(), lease_token = null
+  where (p_ids is null or id = any(p_ids))
+    and (p_from is null or received_at >= p_from) and (p_until is null or received_at < p_until)
+    and (not coalesce(p_failing, false) or (handled_at is null and attempts > 0))
+    and (handled_at is not null or lease_token is null or next_attempt_at <= now());
+  get diagnostics v_replayed = row_count;
+  return v_replayed;
+end;
+$$;
+comment on function keyfund.replay_events(bigint[], timestamptz, timestamptz, boolean) is
+  'Has stored events handled again. That is always safe: an event is a reason to ask Paystack, never an amount.';
+
+create function public.replay_events(
+  event_ids bigint[] default null, received_from timestamptz default null, received_until timestamptz default null,
+  only_failing boolean default false
+) returns integer
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  return keyfund.replay_events(event_ids, received_from, received_until, only_failing);
+end;
+$$;
+comment on function public.replay_events(bigint[], timestamptz, timestamptz, boolean) is
+  'For administrators: has these events handled again; returns how many. All conditions that are given must hold.';
+
+create function public.replay_inbox(
+  p_ids bigint[], p_from timestamptz, p_until timestamptz, p_failing boolean
+) returns integer
+language sql security definer set search_path = '' as $$
+  select keyfund.replay_events(p_ids, p_from, p_until, p_failing);
+$$;
+comment on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) is 'The same for the operator''s command.';
+
+-- ------------------------------------------------------------------ concerns
+
+create index profiles_deleted_idx on public.profiles (id) where status = 'deleted';
+
+create function keyfund.concerns() returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+    'needs_review', (select count(*) from public.transactions where status = 'needs_review'),
+    'failing_events', (select count(*) from keyfund.paystack_events where handled_at is null and attempts > 0),
+    'unknown_payments', (
+      select count(distinct reference) from keyfund.paystack_events where outcome = 'not_ours' and received_at > now() - interval '30 days'),
+    'paid_after_deletion', (
+      select count(*) from public.transactions t join public.profiles p on p.id = t.user_id
+      where p.status = 'deleted' and t.credited_at > p.deleted_at),
+    'parked_accounts', (
+      select count(*) from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null),
+    'parked_keys', (
+      select count(*) from public.virtual_keys where sync_status = 'failed' and next_attempt_at is null and state <> 'placeholder'));
+$$;
+
+create function public.read_concerns() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  return keyfund.concerns() || jsonb_build_object('reconciliation', (
+    select jsonb_build_object('at', r.ended_at, 'differences', r.differences, 'complete', r.complete)
+    from keyfund.reconciliations r order by r.id desc limit 1));
+end;
+$$;
+comment on function public.read_concerns() is 'For administrators: how many things wait for a person, by kind; all zero when all is well.';
+
+create function public.list_paid_after_deletion() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  return coalesce((
+    select jsonb_agg(keyfund.describe_payment(t) order by t.credited_at desc)
+    from public.transactions t join public.profiles p on p.id = t.user_id
+    where p.status = 'deleted' and t.credited_at > p.deleted_at), '[]');
+end;
+$$;
+comment on function public.list_paid_after_deletion() is 'For administrators: money that came for people who were gone. Refund it at Paystack.';
+
+revoke all on function public.find_payments(text, text, text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.read_payment(text) from public, anon, authenticated, service_role;
+revoke all on function public.list_events(text, text, bigint, integer) from public, anon, authenticated, service_role;
+revoke all on function public.replay_events(bigint[], timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.read_concerns() from public, anon, authenticated, service_role;
+revoke all on function public.list_paid_after_deletion() from public, anon, authenticated, service_role;
+revoke all on function public.save_package(text, text, bigint, bigint, text, boolean) from public, anon, authenticated, service_role;
+grant execute on function public.find_payments(text, text, text, integer) to authenticated;
+grant execute on function public.read_payment(text) to authenticated;
+grant execute on function public.list_events(text, text, bigint, integer) to authenticated;
+grant execute on function public.replay_events(bigint[], timestamptz, timestamptz, boolean) to authenticated;
+grant execute on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) to service_role;
+grant execute on function public.read_concerns() to authenticated;
+grant execute on function public.list_paid_after_deletion() to authenticated;
+grant execute on function public.save_package(text, text, bigint, bigint, text, boolean) to authenticated;
+
+revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
+revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;

@@ -1,0 +1,213 @@
+-- Reconciliation: whether Paystack, transactions, ledger, credits, wallets and usage agree, and where not.
+
+alter table keyfund.settings add column nightly_at time not null default '03:00';
+comment on column keyfund.settings.nightly_at is 'When the nightly reconciliation begins, in UTC.';
+
+-- -------------------------------------------------------------------- chores
+
+create function keyfund.next_night() returns timestamptz
+language sql stable set search_path = '' as $$
+  select min(night) from keyfund.settings s,
+    lateral (select ((date_trunc('day', now() at time zone 'UTC') + days * interval '1 day') + s.nightly_at) at time zone 'UTC' as night
+      from generate_series(0, 1) as days) nights
+  where night > now();
+$$;
+
+create table keyfund.chores (
+  name text primary key,
+  due_at timestamptz not null
+);
+comment on table keyfund.chores is 'What is done once a night, by whichever worker claims it.';
+alter table keyfund.chores enable row level security;
+insert into keyfund.chores (name, due_at) values ('reconcile', keyfund.next_night());
+
+create function public.claim_chore(p_name text, p_lease_seconds integer) returns boolean
+language plpgsql security definer set search_path = '' as $$
+begin
+  update keyfund.chores set due_at = now() + make_interval(secs => p_lease_seconds) where name = p_name and due_at <= now();
+  return found;
+end;
+$$;
+comment on function public.claim_chore(text, integer) is 'True for the one worker whose turn it is; due again after the lease unless it is finished.';
+
+create function public.finish_chore(p_name text) returns void
+language sql security definer set search_path = '' as $$
+  update keyfund.chores set due_at = keyfund.next_night() where name = p_name;
+$$;
+comment on function public.finish_chore(text) is 'Done for tonight.';
+
+-- --------------------------------------------------------------------- books
+
+create function public.open_books() returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object('at', clock_timestamp(),
+    'accounts', (select count(*) from public.profiles where created_at <= now()),
+    'credit_value_cents', (select credit_value_cents from keyfund.settings));
+$$;
+comment on function public.open_books() is 'Now, and how many accounts there are: what a reconciliation must have seen at its end.';
+
+create function keyfund.difference(p_check text, p_subject text, p_found text, p_expected text) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object('check', p_check, 'subject', p_subject, 'found', p_found, 'expected', p_expected);
+$$;
+
+create function keyfund.audit_account(p_user_id uuid) returns setof jsonb
+language sql stable set search_path = '' as $$
+  with entries as (
+    select coalesce(sum(l.delta), 0) as total, coalesce(sum(l.delta) filter (where l.kind <> 'usage'), 0) as wallet,
+      -coalesce(sum(l.delta) filter (where l.kind = 'usage'), 0) as used,
+      coalesce((array_agg(l.balance_after order by l.id desc))[1], 0) as last
+    from public.credit_ledger l where l.user_id = p_user_id
+  ), payments as (
+    select t.*, e.purchases, e.granted, e.withheld_entries from public.transactions t
+    left join lateral (
+      select count(*) filter (where l.kind = 'purchase') as purchases,
+        coalesce(sum(l.delta) filter (where l.kind = 'purchase'), 0) as granted,
+        -coalesce(sum(l.delta) filter (where l.kind = 'withheld'), 0) as withheld_entries
+      from public.credit_ledger l
+      where l.user_id = t.user_id and l.kind in ('purchase', 'withheld') and split_part(l.cause, ':', 2) = t.reference
+    ) e on true
+    where t.user_id = p_user_id
+  )
+  -- transactions = ledger
+  select keyfund.difference('ledger', 'payment ' || reference,
+    format('%s entries of %s credits', purchases, granted),
+    case when credited_at is null then 'none' else format('1 entry of %s credits', credits) end)
+  from payments where (purchases, granted) is distinct from
+    (case when credited_at is null then 0 else 1 end::bigint, case when credited_at is null then 0 else credits end::numeric)
+  union all
+  select keyfund.difference('ledger', 'payment ' || reference, status, 'success or reversed, as it is credited')
+  from payments where credited_at is not null and status not in ('success', 'reversed')
+  union all
+  select keyfund.difference('ledger', 'withheld of payment ' || reference, withheld_entries::text,
+    keyfund.credits_to_withhold(t)::text)
+  from payments p join public.transactions t using (id, reference)
+  where p.withheld_entries <> p.withheld_credits or p.withheld_credits <> keyfund.credits_to_withhold(t)
+  union all
+  select keyfund.difference('ledger', 'entry ' || l.id, l.cause, 'a payment of this account')
+  from public.credit_ledger l
+  where l.user_id = p_user_id and l.kind in ('purchase', 'withheld') and not exists (
+    select from payments p where p.reference = split_part(l.cause, ':', 2))
+  union all
+  -- ledger = credits
+  select keyfund.difference('credits', 'account ' || p_user_id, p.credits::text, e.total::text)
+  from public.profiles p, entries e where p.id = p_user_id and (p.credits, p.credits) is distinct from (e.total, e.last)
+  union all
+  select keyfund.difference('credits', 'wallet of account ' || p_user_id, coalesce(a.wallet_credits::text, 'no account'), e.wallet::text)
+  from entries e left join keyfund.accounts a on a.user_id = p_user_id where a.wallet_credits is distinct from e.wallet
+  union all
+  select keyfund.difference('credits', 'usage of account ' || p_user_id, e.used::text,
+    (a.booked_micros / (s.credit_value_cents * 10000))::text)
+  from entries e, keyfund.accounts a, keyfund.settings s
+  where a.user_id = p_user_id and a.booked_micros / (s.credit_value_cents * 10000) <> e.used;
+$$;
+comment on function keyfund.audit_account(uuid) is 'What does not agree within the database: payments and ledger, ledger and credits.';
+
+create function keyfund.describe_books(p_user_id uuid) returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object('user_id', p.id,
+    'confirmed', coalesce(a.confirmed_at is not null, false),
+    'pushed', coalesce(a.revision = a.confirmed_revision and a.confirmed_at is not null
+      and coalesce(a.unsettled_until <= now(), true) and coalesce(a.lease_expires_at <= now(), true), false),
+    'parked', coalesce(a.revision > a.confirmed_revision and a.next_attempt_at is null, false),
+    'budget_micros', case when a.user_id is not null then keyfund.budget_micros(a) end,
+    'seen_micros', coalesce(a.seen_micros, 0),
+    'payments', (select count(*) from public.transactions t where t.user_id = p.id and t.credited_at is not null),
+    'differences', coalesce((select jsonb_agg(d) from keyfund.audit_account(p.id) as d), '[]'))
+  from public.profiles p left join keyfund.accounts a on a.user_id = p.id where p.id = p_user_id;
+$$;
+
+create function public.read_books(p_after uuid, p_limit integer, p_before timestamptz) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  -- One value, not a set of rows: a limit on rows anywhere on the way could cut a set short unseen.
+  select coalesce(jsonb_agg(keyfund.describe_books(page.id) order by page.id), '[]')
+  from (
+    select p.id from public.profiles p
+    where p.created_at <= p_before and (p_after is null or p.id > p_after)
+    order by p.id limit p_limit) page;
+$$;
+comment on function public.read_books(uuid, integer, timestamptz) is
+  'A page of accounts after that id: what LiteLLM should show of each, and what does not agree within the database.';
+
+create function public.read_book(p_user_id uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select keyfund.describe_books(p_user_id);
+$$;
+comment on function public.read_book(uuid) is 'The same of one account.';
+
+create function public.read_payments(p_references text[]) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'reference', t.reference, 'status', t.status, 'currency', t.currency, 'paid_amount', t.paid_amount,
+    'refunded_amount', t.refunded_amount, 'disputed_amount', keyfund.disputed_amount(t))), '[]')
+  from public.transactions t where t.reference = any(p_references);
+$$;
+comment on function public.read_payments(text[]) is 'What we hold of these payments; references that are not ours are left out.';
+
+create function public.list_paid(p_after text, p_limit integer, p_from timestamptz, p_until timestamptz) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'references', coalesce((select jsonb_agg(page.reference order by page.reference) from (
+      select t.reference from public.transactions t
+      where t.paid_amount is not null and t.created_at >= p_from and t.created_at < p_until
+        and (p_after is null or t.reference > p_after)
+      order by t.reference limit p_limit) page), '[]'),
+    'total', (select count(*) from public.transactions t
+      where t.paid_amount is not null and t.created_at >= p_from and t.created_at < p_until));
+$$;
+comment on function public.list_paid(text, integer, timestamptz, timestamptz) is
+  'References of orders of that time which we hold to be paid, after that one, and how many there are in all.';
+
+-- ------------------------------------------------------------------- results
+
+create table keyfund.reconciliations (
+  id bigint generated always as identity primary key,
+  began_at timestamptz not null,
+  ended_at timestamptz not null default now(),
+  complete boolean not null,
+  differences integer not null,
+  report jsonb not null
+);
+comment on table keyfund.reconciliations is 'What each reconciliation found; the last hundred are kept.';
+alter table keyfund.reconciliations enable row level security;
+
+create function public.record_reconciliation(p_began_at timestamptz, p_complete boolean, p_differences integer, p_report jsonb)
+returns void
+language sql security definer set search_path = '' as $$
+  insert into keyfund.reconciliations (began_at, complete, differences, report)
+  values (p_began_at, p_complete, p_differences, p_report);
+  delete from keyfund.reconciliations where id <= (
+    select id from keyfund.reconciliations order by id desc offset 100 limit 1);
+$$;
+comment on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) is 'Keeps a report for administrators.';
+
+create function public.read_reconciliation() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  return (select to_jsonb(r) from keyfund.reconciliations r order by r.id desc limit 1);
+end;
+$$;
+comment on function public.read_reconciliation() is 'For administrators: the last reconciliation, check by check.';
+
+revoke all on function public.claim_chore(text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.finish_chore(text) from public, anon, authenticated, service_role;
+revoke all on function public.open_books() from public, anon, authenticated, service_role;
+revoke all on function public.read_books(uuid, integer, timestamptz) from public, anon, authenticated, service_role;
+revoke all on function public.read_book(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.read_payments(text[]) from public, anon, authenticated, service_role;
+revoke all on function public.list_paid(text, integer, timestamptz, timestamptz) from public, anon, authenticated, service_role;
+revoke all on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) from public, anon, authenticated, service_role;
+revoke all on function public.read_reconciliation() from public, anon, authenticated, service_role;
+grant execute on function public.claim_chore(text, integer) to service_role;
+grant execute on function public.finish_chore(text) to service_role;
+grant execute on function public.open_books() to service_role;
+grant execute on function public.read_books(uuid, integer, timestamptz) to service_role;
+grant execute on function public.read_book(uuid) to service_role;
+grant execute on function public.read_payments(text[]) to service_role;
+grant execute on function public.list_paid(text, integer, timestamptz, timestamptz) to service_role;
+grant execute on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) to service_role;
+grant execute on function public.read_reconciliation() to authenticated;
+
+revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
+revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;
