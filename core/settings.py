@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     metrics_token: Secret | None = None
     allowed_origins: Annotated[list[Origin], NoDecode] = []
 
+    receipt_seller: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2
     lease_seconds: Annotated[int, Field(ge=5, le=600)] = 40
     push_concurrency: Annotated[int, Field(ge=1, le=64)] = 8

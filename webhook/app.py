@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import HTMLResponse
 
 from core.assembly import Assembly, assemble
 from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
 from webhook import answers
-from webhook.routes import checkout, health, keys, metrics, paystack, purchases, status, sync
+from webhook.routes import admin, checkout, health, keys, metrics, paystack, purchases, receipt, status, sync
 from webhook.services import Background, Services
 from webhook.tokens import TokenVerifier
 
@@ -78,7 +79,18 @@ def routes() -> APIRouter:
     api.add_api_route(
         "/api/credits/transactions", purchases.list_transactions, methods=["GET"], tags=["credits"]
     )
+    api.add_api_route(
+        "/api/credits/transactions/{reference}/receipt",
+        receipt.show,
+        methods=["GET"],
+        tags=["credits"],
+        response_class=HTMLResponse,
+    )
     api.add_api_route("/checkout/return", checkout.returned, methods=["GET"], tags=["credits"])
+
+    payment = "/api/admin/payments/{reference}"
+    api.add_api_route(f"{payment}/retry", admin.retry_payment, methods=["POST"], tags=["administrators"])
+    api.add_api_route(f"{payment}/refund", admin.refund_payment, methods=["POST"], tags=["administrators"])
 
     api.add_api_route("/api/status", status.read, methods=["GET"], tags=["status"])
     api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False)

@@ -40,6 +40,16 @@ class CallerStore:
         query = self._rest.from_("transactions").select("*").order("created_at", desc=True).limit(limit)
         return list(await execute(query))
 
+    async def get_transaction(self, reference: str) -> Json | None:
+        """The payment with this reference, if it is the caller's."""
+        rows = await execute(self._rest.from_("transactions").select("*").eq("reference", reference))
+        return rows[0] if rows else None
+
+    async def get_email(self) -> str | None:
+        """The caller's address, as their profile has it."""
+        rows = await execute(self._rest.from_("profiles").select("email"))
+        return rows[0]["email"] if rows else None
+
     async def create_key(self, limits: Json) -> Json:
         return await self._key("create_virtual_key", limits)
 
@@ -62,6 +72,27 @@ class CallerStore:
         """The key with this id, if it is the caller's."""
         rows = await execute(self._rest.from_("virtual_keys").select("*").eq("id", key_id))
         return rows[0] if rows else None
+
+    # ---------------------------------------------------------- administrators
+
+    async def is_administrator(self) -> bool:
+        """Whether the caller is listed as one now."""
+        return await execute(self._rest.rpc("is_administrator", {})) is True
+
+    async def read_payment(self, reference: str) -> Json:
+        """All that is known of any payment."""
+        return dict(await execute(self._rest.rpc("read_payment", {"reference": reference})))
+
+    async def decide_review(self, reference: str, *, accept: bool, reason: str) -> None:
+        """Credit or refuse a payment that did not fit its order."""
+        arguments: Any = {"reference": reference, "accept": accept, "reason": reason}
+        await execute(self._rest.rpc("decide_review", arguments))
+
+    async def resync_account(self, account_id: str) -> None:
+        """Have an account's wallet and failed keys pushed again, parked or not."""
+        await execute(self._rest.rpc("resync_account", {"account_id": account_id}))
+
+    # -----------------------------------------------------------------------
 
     async def _key(self, function: str, arguments: Json) -> Json:
         row = await execute(self._rest.rpc(function, arguments))

@@ -184,6 +184,26 @@ language sql security definer set search_path = '' as $$
 $$;
 comment on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) is 'The same for the operator''s command.';
 
+-- -------------------------------------------------------------------- pushes
+
+create function public.resync_account(account_id uuid) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  perform from public.profiles where id = account_id for update;
+  if not found then
+    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+  end if;
+  perform keyfund.touch_account(account_id);
+  update public.virtual_keys
+  set revision = (select a.revision from keyfund.accounts a where a.user_id = account_id), sync_status = 'pending',
+      next_attempt_at = now(), last_error = null, refusals = 0
+  where user_id = account_id and sync_status = 'failed' and state <> 'placeholder';
+end;
+$$;
+comment on function public.resync_account(uuid) is
+  'For administrators: has an account''s wallet and its failed keys pushed again, parked or not.';
+
 -- ------------------------------------------------------------------ concerns
 
 create index profiles_deleted_idx on public.profiles (id) where status = 'deleted';
@@ -234,6 +254,8 @@ revoke all on function public.replay_events(bigint[], timestamptz, timestamptz, 
 revoke all on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
 revoke all on function public.read_concerns() from public, anon, authenticated, service_role;
 revoke all on function public.list_paid_after_deletion() from public, anon, authenticated, service_role;
+revoke all on function public.resync_account(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.resync_account(uuid) to authenticated;
 revoke all on function public.save_package(text, text, bigint, bigint, text, boolean) from public, anon, authenticated, service_role;
 grant execute on function public.find_payments(text, text, text, integer) to authenticated;
 grant execute on function public.read_payment(text) to authenticated;

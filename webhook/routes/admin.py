@@ -1,0 +1,91 @@
+"""What administrators do about a payment that needs Paystack or LiteLLM to be asked.
+
+What they only read or decide, they do over PostgREST: find_payments, read_payment, list_events,
+replay_events, decide_review, adjust_credits, save_package, read_concerns.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import RefusedError
+from core.logs import get_logger
+from webhook.routes.receipt import PaymentReference
+from webhook.services import CallerHere, Services, ServicesHere
+from webhook.tokens import Caller
+
+log = get_logger()
+
+
+class PaymentDetail(BaseModel):
+    """All that is known of a payment: its timeline, events, disputes, ledger entries."""
+
+    model_config = ConfigDict(extra="allow")
+    reference: str
+    user_id: str
+    status: str
+    timeline: dict[str, Any]
+
+
+class Retry(BaseModel):
+    """``step``: verified asks Paystack, withheld asks for refunds and disputes, pushed goes to LiteLLM."""
+
+    model_config = ConfigDict(strict=True)
+    step: Literal["verified", "withheld", "pushed"] | None = Field(
+        default=None, description="Absent: every step that there is."
+    )
+
+
+class Refund(BaseModel):
+    model_config = ConfigDict(strict=True)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+async def _administrator(caller: CallerHere, services: ServicesHere) -> Caller:
+    """Asked in the database on each call, so that taking the right away works at once."""
+    if not await services.store_of(caller).is_administrator():
+        raise RefusedError("not_an_administrator", "Only an administrator may do this.", status=403)
+    return caller
+
+
+AdministratorHere = Annotated[Caller, Depends(_administrator)]
+
+
+async def retry_payment(
+    reference: PaymentReference, body: Retry, caller: AdministratorHere, services: ServicesHere
+) -> PaymentDetail:
+    """Do a payment's steps again, now; each is safe to repeat. Answers with how it then stands."""
+    payment = await services.store_of(caller).read_payment(reference)
+    log.info("payment.retried", reference=reference, step=body.step, by=caller.user_id)
+    if body.step in (None, "verified"):
+        await services.settler.settle(reference)
+    if body.step in (None, "withheld") and (body.step or payment["provider_id"] is not None):
+        await services.settler.settle_reversals(reference)
+    if body.step in (None, "pushed") and services.parts.pusher is not None:
+        await services.store_of(caller).resync_account(payment["user_id"])
+        await services.parts.pusher.push_now(payment["user_id"])
+    return await _detail(services, caller, reference)
+
+
+async def refund_payment(
+    reference: PaymentReference, body: Refund, caller: AdministratorHere, services: ServicesHere
+) -> PaymentDetail:
+    """Have Paystack give a payment back, whole; repeating is safe. Credits go once Paystack has done it."""
+    store = services.store_of(caller)
+    payment = await store.read_payment(reference)
+    if payment["status"] == "needs_review":
+        await store.decide_review(reference, accept=False, reason=body.reason)
+    if payment["provider_id"] is None or payment["paid_amount"] is None:
+        raise RefusedError("payment_not_paid", "Nothing was paid for this order.", status=409)
+    if payment["refunded_amount"] < payment["paid_amount"]:
+        paystack, provider_id = services.paystack, payment["provider_id"]
+        if not await paystack.has_refunds_under_way(provider_id):
+            log.warning("payment.refund_asked", reference=reference, by=caller.user_id, reason=body.reason)
+            await paystack.refund(provider_id)
+        await services.settler.settle_reversals(reference)
+    return await _detail(services, caller, reference)
+
+
+async def _detail(services: Services, caller: Caller, reference: str) -> PaymentDetail:
+    return PaymentDetail(**await services.store_of(caller).read_payment(reference))
