@@ -317,7 +317,7 @@ begin
     update public.virtual_keys
     set sync_status = 'failed', last_error = p_result ->> 'error', attempts = attempts + 1,
         next_attempt_at = now() + coalesce(
-          make_interval(secs => (p_result ->> 'retry_after_seconds')::integer), keyfund.backoff(attempts + 1))
+          make_interval(secs => least((p_result ->> 'retry_after_seconds')::integer, 60)), keyfund.backoff(attempts + 1))
     where id = v_key.id;
   end if;
 end;

@@ -39,6 +39,7 @@ def converge(world: World) -> None:
     world.let_pass(100_000)  # and revoked keys are deleted
     settle_down(world)
     invariants.check(world)
+    invariants.books_agree(world.reconcile())
     for row in world.rows(ACCOUNTS):
         person = world.person(str(row["user_id"]))
         assert person is not None
@@ -90,7 +91,10 @@ def is_judged(world: World, row: dict[str, Any]) -> bool:
     if order is None or not order.paid:
         return row["status"] in ("pending", "failed", "abandoned")
     if row["reference"] in world.wrong:
-        return not row["credited"] and row["status"] in ("needs_review", "reversed")
+        if row["reference"] in world.accepted:
+            return bool(row["credited"])
+        refused = row["reference"] in world.refused
+        return not row["credited"] and row["status"] in ("failed" if refused else "needs_review", "reversed")
     return row["credited"] or (order.status == "reversed" and row["status"] == "reversed")
 
 
@@ -104,7 +108,9 @@ def look_again(world: World, person: Person) -> None:
 def check_wallet(world: World, person: Person, row: dict[str, Any]) -> None:
     bill, user = person.bill, world.sight.user(person.id)
     assert bill.spent - bill.slack <= row["booked_micros"] <= bill.spent, (bill, row)
-    assert row["wallet_credits"] == bought(world, person) + granted(world, person, row["signup_credits"]), row
+    given = sum(credits for user_id, credits in world.adjustments.values() if user_id == person.id)
+    credits = bought(world, person) + granted(world, person, row["signup_credits"]) + given
+    assert row["wallet_credits"] == credits, row
     if user is None:
         assert not world.sight.keys_of(person.id)
         return

@@ -37,7 +37,8 @@ PAYMENTS = st.sampled_from(["right", "right", "with_fees", "underpaid", "other_c
 PERCENT = st.sampled_from([1, 33, 50, 100])
 RESOLUTIONS = st.sampled_from(["declined", "merchant-accepted", "auto-accepted"])
 LEFT = st.sampled_from(["failed", "abandoned", "ongoing"])
-JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal"])
+JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete"])
+ADJUSTMENTS = st.sampled_from([-200, -30, 40])
 LOSSES = st.sampled_from(["user", "user", "user", "everything"])
 SECONDS = st.sampled_from([1, 5, 13, 20, 40, 70, 400])
 
@@ -174,6 +175,36 @@ class Machine(RuleBasedStateMachine):
     @rule(number=NUMBER, plan=PLANS)
     def deliver_a_webhook(self, number: int, plan: Plan) -> None:
         self.world.deliver(self.world.mail[number % len(self.world.mail)], plan)
+
+    # -------------------------------------------------------- administrators
+
+    @precondition(lambda self: self.world.wrong)
+    @rule(number=NUMBER, accept=st.booleans())
+    def decide(self, number: int, accept: bool) -> None:
+        references = sorted(self.world.wrong)
+        self.world.decide(references[number % len(references)], accept=accept)
+
+    @rule(number=NUMBER, credits=ADJUSTMENTS, name=st.sampled_from(["one", "two", "three"]))
+    def adjust(self, number: int, credits: int, name: str) -> None:
+        self.world.adjust(self.someone(number), credits, name)
+
+    @precondition(lambda self: self.world.sandbox.book.transactions)
+    @rule(number=NUMBER, plan=PLANS)
+    def retry(self, number: int, plan: Plan) -> None:
+        references = list(self.world.sandbox.book.transactions)
+        self.world.retry(references[number % len(references)], plan)
+
+    @rule(only_failing=st.booleans())
+    def replay(self, only_failing: bool) -> None:
+        chosen = {"only_failing": True} if only_failing else {"received_from": "-infinity"}
+        self.world.administrator_calls("replay_events", **chosen)
+
+    @rule(plan=PLANS)
+    def reconcile(self, plan: Plan) -> None:
+        """At any moment, whatever is on its way, the books within the database agree."""
+        report = self.world.reconcile(plan)
+        if report is not None:
+            self.judged(lambda: invariants.books_agree_within(report))
 
     # -------------------------------------------------------------- workers
 
