@@ -7,11 +7,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import KeyfundError, NotConfiguredError, RefusedError, TransientError
 from core.logs import get_logger
 
 log = get_logger()
+LARGEST_BODY = 1024 * 1024  # no event of Paystack's ever gets there
 
 
 class ErrorBody(BaseModel):
@@ -36,7 +38,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
+    app.add_middleware(LimitedBodies)
     app.middleware("http")(_add_headers)
+
+
+class LimitedBodies:
+    """Stops reading a body that is larger than any request, whether or not its length was told."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > LARGEST_BODY:
+                raise HTTPException(413, "A body has at most 1 MiB.")
+            return message
+
+        await self.app(scope, limited, send)
 
 
 async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -32,6 +32,7 @@ def build_app(settings: Settings) -> FastAPI:
             await app.state.services.background.finish(seconds=settings.litellm_timeout_seconds)
 
     app = FastAPI(title="Keyfund", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False  # it would send the token to whatever host the caller made up
     app.state.refused = False
     app.include_router(routes())
     answers.install(app)

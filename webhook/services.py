@@ -17,6 +17,7 @@ from webhook.tokens import Caller, TokenVerifier
 
 log = get_logger()
 MOST_TASKS = 64
+NO_NUL = r"^[^\x00]*$"  # the one character that PostgreSQL's text cannot hold
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -29,7 +30,18 @@ class Pulse:
         return time.monotonic() - self.last < STUCK_AFTER_SECONDS
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread per connection: one that says nothing keeps nobody from hearing whether the worker lives."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_args: object) -> None:  # who asked went away, or said nothing in time
+        pass
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = 10
+
     def log_message(self, *_args: object) -> None:  # its lines are no log events
         pass
 
@@ -46,6 +58,6 @@ def serve_health(host: str, port: int, pulse: Pulse) -> WSGIServer:
         start_response(status, [("content-type", "application/json")])
         return [b'{"status": "ok"}' if pulse.alive else b'{"status": "stuck"}']
 
-    server = make_server(host, port, answer, handler_class=_Quiet)
+    server = make_server(host, port, answer, server_class=_Server, handler_class=_Quiet)
     Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

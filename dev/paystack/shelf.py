@@ -45,6 +45,7 @@ class Shelf:
             return
         began = time.monotonic()
         draft = self._path.with_suffix(".draft")
+        draft.touch(mode=0o600)  # it holds what cards can be charged with
         draft.write_bytes(pickle.dumps(book))
         draft.replace(self._path)
         self._changed = False

@@ -121,7 +121,10 @@ begin
   insert into public.transactions (user_id, order_id, package_id, reference, amount, currency, credits)
   select user_id, order_id, package_id, 'kf-' || replace(gen_random_uuid()::text, '-', ''), amount, currency, credits
   from public.transactions where reference = p_reference
-  returning * into strict v_order;
+  returning * into v_order;
+  if v_order.id is null then
+    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+  end if;
   return to_jsonb(v_order) || (select jsonb_build_object('email', email) from public.profiles where id = v_order.user_id);
 end;
 $$;

@@ -1,6 +1,5 @@
 """The running stack under attack, a database with its REST side alone, and the evidence of all of it."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -13,8 +12,6 @@ from tests.integration.world import World
 from tests.support import SqlServer, User
 
 LAST = "test_zz_secrets.py"
-# Tens of thousands of requests: for LONG=1.
-collect_ignore_glob = [] if os.environ.get("LONG") else ["test_*.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

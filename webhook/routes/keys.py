@@ -6,11 +6,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from webhook.routes.status import LiteLLMState, describe_litellm
-from webhook.services import CallerHere, ServicesHere
+from webhook.services import NO_NUL, CallerHere, ServicesHere
 
 MaxBudget = Annotated[int, Field(ge=0, le=2_147_483_647, description="US cents per budget period.")]
 Limit = Annotated[int, Field(ge=1, le=2_147_483_647)]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
 
 
 class NewKey(BaseModel):

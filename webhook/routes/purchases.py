@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.flows.checkout import open_checkout
-from webhook.services import CallerHere, ServicesHere
+from webhook.services import NO_NUL, CallerHere, ServicesHere
 
 SHOWN = 100
 STEPS = {
@@ -32,7 +32,7 @@ class Packages(BaseModel):
 
 class Purchase(BaseModel):
     model_config = ConfigDict(strict=True)
-    package_id: str = Field(min_length=1, max_length=50)
+    package_id: str = Field(min_length=1, max_length=50, pattern=NO_NUL)
 
 
 class OpenedCheckout(BaseModel):
