@@ -116,12 +116,12 @@ create function public.list_changed_reversals(p_refunds jsonb, p_disputes jsonb)
 language sql stable security definer set search_path = '' as $$
   select t.reference from public.transactions t
   join jsonb_to_recordset(p_refunds) as r (provider_id bigint, amount bigint) on r.provider_id = t.provider_id
-  where t.credited_at is not null and r.amount > t.refunded_amount
+  where t.paid_amount is not null and r.amount > t.refunded_amount
   union
   select t.reference from public.transactions t
   join jsonb_to_recordset(p_disputes) as d (id bigint, reference text, resolved boolean) on d.reference = t.reference
   left join keyfund.disputes known on known.id = d.id
-  where t.credited_at is not null and (known.id is null or (d.resolved and not known.resolved));
+  where t.paid_amount is not null and (known.id is null or (d.resolved and not known.resolved));
 $$;
 comment on function public.list_changed_reversals(jsonb, jsonb) is
   'Our payments of which Paystack''s lists show refunds or disputes that we have not counted.';
