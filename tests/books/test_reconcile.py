@@ -30,6 +30,7 @@ def test_a_healthy_ledger_prints_zeros_and_exits_0(ledger: Ledger) -> None:
     assert {tally["waiting"] for tally in report["checks"].values()} == {0}
     refunds = -(-purchases // 4) * (PRICE // 3)
     assert report["checks"]["paystack"]["totals"] == {"NGN": purchases * PRICE - refunds}
+    assert report["others_at_paystack"] == {"payments": 1, "totals": {"NGN": 4_000}}
     text = ledger.reconcile().stdout
     assert text.count(" 0 differences in ") == 5
     assert "NOT COMPARED" not in text

@@ -1,0 +1,76 @@
+"""The operator's commands and the nightly job, on the running stack."""
+
+import subprocess
+import sys
+
+import httpx
+
+from dev.stack import ROOT
+from tests.integration.world import World, until
+
+
+def operate(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "operate", *arguments],
+        cwd=ROOT,
+        env=world.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_failing_events_are_replayed_by_a_command(world: World) -> None:
+    user = world.sign_up()
+    reference = world.order(user)["reference"]
+    world.misbehave({"route": "GET /transaction/verify/:reference", "status": 500, "count": None})
+    raw = world.pay(reference, deliver=False)["raw"].encode()
+    world.deliver(raw)
+    until(lambda: (world.event(raw) or {}).get("attempts"), what="it failed")
+    world.db.execute(
+        "update keyfund.paystack_events set next_attempt_at = now() + interval '1 day' where reference = %s",
+        [reference],
+    )
+    world.behave()
+    ended = operate(world, "replay", "--failing")
+    assert ended.returncode == 0, ended.stderr
+    assert "are due again" in ended.stdout
+    world.until_status(user, reference, "success")
+
+
+def test_a_replay_of_nothing_and_a_time_that_is_none_are_clear_errors(world: World) -> None:
+    nothing = operate(world, "replay")
+    assert (nothing.returncode, nothing.stderr) == (
+        2,
+        "keyfund: Name events, a time range, or all that fail.\n",
+    )
+    wrong = operate(world, "replay", "--since", "yesterday")
+    assert wrong.returncode == 2
+    assert "a time such as 2026-01-31" in wrong.stderr
+    assert "from 1" in operate(world, "reconcile", "--days", "0").stderr
+
+
+def test_the_books_are_compared_at_night_and_the_report_is_kept(world: World) -> None:
+    query = "select coalesce(max(id), 0) from keyfund.reconciliations"
+    before = world.db.execute(query).fetchone()
+    world.db.execute("update keyfund.chores set due_at = now()")
+    # The worker looks once a minute; a worker that starts looks at once.
+    world.stack.stop_part("worker")
+    world.stack.start_part("worker")
+    until(lambda: world.db.execute(query).fetchone() != before, what="the books are compared")
+    row = world.db.execute(
+        "select complete, report -> 'checks' -> 'credits' ->> 'compared' from keyfund.reconciliations"
+        " order by id desc limit 1"
+    ).fetchone()
+    assert row is not None
+    assert row[0] is True
+    assert int(row[1]) > 0
+    until(lambda: "keyfund_reconciled_timestamp_seconds" in metrics(world), what="it is measured")
+    assert 'keyfund_reconciliation_differences{check="credits"} 0.0' in metrics(world)
+    due = world.db.execute("select due_at > now() from keyfund.chores where name = 'reconcile'").fetchone()
+    assert due == (True,)
+
+
+def metrics(world: World) -> str:
+    return httpx.get(f"{world.stack.parts['worker'].url}/metrics", timeout=10).text
