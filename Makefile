@@ -25,7 +25,7 @@ test: setup ## every check and test, on real parts; LONG=1 for the long modes
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(if $(LONG),-o timeout=3600 --durations=60)
 
 # The stamp holds the hash of what is installed, so a .venv from an older checkout is brought up to date.
 venv:
