@@ -1,6 +1,6 @@
 """What is counted, for Prometheus. Labels are our own words: never an id, never a secret."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 DELIVERIES = Counter(
     "keyfund_webhook_deliveries", "Paystack's deliveries, by how they were taken.", ["result"]
@@ -15,12 +15,4 @@ CALL_SECONDS = Histogram(
     "Calls to LiteLLM and Paystack, in seconds.",
     ["gateway", "outcome"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 12),
-)
-DIFFERENCES = Gauge(
-    "keyfund_reconciliation_differences",
-    "What did not agree at the last look, by check.",
-    ["check"],
-)
-RECONCILED = Gauge(
-    "keyfund_reconciled_timestamp_seconds", "When this worker last reconciled to the end, as Unix time."
 )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from core.errors import SettingsError
 from core.logs import configure_logs
 from core.settings import Settings, read_settings
+from core.store.payments import ChosenEvents
 from operate.doctor import Finding, examine
 from operate.reconcile import reconcile
 from operate.replay import replay
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Paystack, never an amount. All conditions that are given must hold.",
     )
     again.add_argument("--event", type=int, action="append", metavar="ID", help="this event; may be repeated")
+    again.add_argument("--reference", help="those about this payment")
     again.add_argument("--since", type=_time, help="received then or later, such as 2026-01-31T08:00Z")
     again.add_argument("--until", type=_time, help="received before then")
     again.add_argument("--failing", action="store_true", help="those that were tried in vain")
@@ -65,8 +67,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         case "reconcile":
             return asyncio.run(reconcile(settings, arguments.days, as_json=arguments.json))
         case "replay":
-            chosen = (arguments.event, arguments.since, arguments.until)
-            return asyncio.run(replay(settings, *chosen, only_failing=arguments.failing))
+            chosen = ChosenEvents(
+                arguments.event, arguments.reference, arguments.since, arguments.until, arguments.failing
+            )
+            return asyncio.run(replay(settings, chosen))
         case _:
             return 0 if asyncio.run(examine(settings, arguments.model, show)) else 1
 

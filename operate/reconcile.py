@@ -45,8 +45,9 @@ def render(report: Report) -> str:
     lines = []
     for check, tally in report.tallies.items():
         name, things = NAMES[check]
-        if tally.skipped is not None:
-            lines.append(f"{name:<32} NOT COMPARED: {tally.skipped}")
+        if tally.skipped is not None or tally.absent:
+            reason = "not configured" if tally.absent else f"NOT COMPARED: {tally.skipped}"
+            lines.append(f"{name:<32} {reason}")
             continue
         line = f"{name:<32} {tally.differences:>7,} differences in {tally.compared:,} {things}"
         line += f", {tally.waiting:,} on their way" if tally.waiting else ""

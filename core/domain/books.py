@@ -36,6 +36,7 @@ class Book:
 
     user_id: str
     confirmed: bool
+    outstanding: bool
     pushed: bool
     parked: bool
     budget_micros: int | None
@@ -62,19 +63,24 @@ class PaidBook:
     def __str__(self) -> str:
         if self.paid is None:
             return f"not paid ({self.status})"
-        text = f"{self.currency} {self.paid} paid"
-        text += f", {self.refunded} refunded" if self.refunded else ""
-        return text + (f", {self.disputed} disputed" if self.disputed else "")
+        text = f"{self.currency} {self.paid / 100:,.2f} paid"
+        text += f", {self.refunded / 100:,.2f} refunded" if self.refunded else ""
+        return text + (f", {self.disputed / 100:,.2f} disputed" if self.disputed else "")
 
 
 @dataclass(slots=True)
 class Tally:
-    """How one check went. ``waiting``: not compared because it is on its way; ``skipped``: why none was."""
+    """How one check went.
+
+    ``waiting``: not compared because it is on its way. ``skipped``: why nothing could be compared.
+    ``absent``: there is nothing to compare with, because it is not configured.
+    """
 
     compared: int = 0
     waiting: int = 0
     differences: int = 0
     skipped: str | None = None
+    absent: bool = False
     totals: dict[str, int] = field(default_factory=dict)
 
 
@@ -113,6 +119,7 @@ class Report:
                     "waiting": tally.waiting,
                     "differences": tally.differences,
                     "skipped": tally.skipped,
+                    "configured": not tally.absent,
                     "totals": tally.totals,
                 }
                 for check, tally in self.tallies.items()
@@ -128,6 +135,8 @@ def compare_account(book: Book, user: ObservedUser | None, credit_micros: int) -
     The wallet is compared where nothing is on its way; usage always, and may lag by less than one credit.
     """
     subject = f"account {book.user_id}"
+    if book.parked:
+        return [Difference(Check.WALLET, subject, "refused by LiteLLM, parked", _dollars(book.budget_micros))]
     if user is None:
         return [Difference(Check.WALLET, subject, "no user in LiteLLM", _dollars(book.budget_micros))]
     found = []

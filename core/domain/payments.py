@@ -79,6 +79,7 @@ class Review:
     reason: str
     provider_id: int | None
     amount_subunits: int | None
+    currency: str | None
 
 
 def judge(order: Order, verified: Verified, mode: str) -> Credit | Observe | Review:
@@ -91,7 +92,9 @@ def judge(order: Order, verified: Verified, mode: str) -> Credit | Observe | Rev
         return Observe(verified.status)
     reason = _misfit(order, verified, mode)
     if reason or verified.provider_id is None or verified.amount_subunits is None:
-        return Review(reason or "incomplete", verified.provider_id, verified.amount_subunits)
+        return Review(
+            reason or "incomplete", verified.provider_id, verified.amount_subunits, verified.currency
+        )
     return Credit(verified.provider_id, verified.amount_subunits, order.currency, verified.paid_at)
 
 

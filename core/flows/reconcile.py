@@ -13,7 +13,7 @@ from core.domain.books import Book, Check, Difference, PaidBook, Report, Tally, 
 from core.domain.keys import ObservedUser
 from core.domain.payments import Dispute, Verified
 from core.domain.pushes import Reading, Spender
-from core.errors import KeyfundError, TransientError
+from core.errors import KeyfundError, RefusedError
 from core.gateways.litellm import LiteLLM
 from core.payments.paystack import Paystack
 from core.store import ServiceStore
@@ -57,15 +57,15 @@ class Reconciler:
     ) -> None:
         tally = report.tallies[Check.PAYSTACK]
         if self.paystack is None:
-            tally.skipped = "Paystack is not configured."
+            tally.absent = True
             return
         try:
             theirs = await self._read_paystack(self.paystack, since, until, progress)
             suspects = await self._match_payments(report, theirs, since, until)
             for reference in suspects:
                 await self._look_again(self.paystack, report, reference)
-        except TransientError as error:
-            tally.skipped = error.message
+        except KeyfundError as error:
+            tally.skipped = _not_of("paystack", error)
 
     async def _read_paystack(
         self, paystack: Paystack, since: datetime, until: datetime, progress: Progress
@@ -113,8 +113,8 @@ class Reconciler:
             disputes = await paystack.list_disputes(verified.provider_id) if verified.provider_id else []
             seen = _their_book(verified, refunded, disputes)
         held = (await self.store.read_payments([reference]))[reference]
-        if held.paid is None and seen.paid is None:
-            return
+        if held.paid is None and (seen.paid is None or seen.status == "reversed"):
+            return  # nothing was credited, and Paystack keeps nothing
         if held.amounts == seen.amounts:
             _agree(tally, held)
         elif held.paid is None and _is_fresh(verified, report.began_at):
@@ -143,15 +143,15 @@ class Reconciler:
         """All who have keys in LiteLLM, their spend booked on the way; None where it cannot be read."""
         wallet, usage = report.tallies[Check.WALLET], report.tallies[Check.USAGE]
         if self.litellm is None:
-            wallet.skipped = usage.skipped = "LiteLLM is not configured."
+            wallet.absent = usage.absent = True
             return None
         reading, holders = Reading(mark=None, asked_at=opened.at), dict[str, ObservedUser]()
         try:
             async for page in self.litellm.walk_keys():
                 await self.store.settle_usage(reading, page.spenders)
                 holders |= {one.user_id: one.user for one in page.spenders if one.user is not None}
-        except TransientError as error:
-            wallet.skipped = usage.skipped = error.message
+        except KeyfundError as error:
+            wallet.skipped = usage.skipped = _not_of("litellm", error)
             return None
         return holders
 
@@ -160,8 +160,8 @@ class Reconciler:
     ) -> None:
         suspects = []
         for book in books:
-            if not book.confirmed:
-                report.tallies[Check.WALLET].waiting += not book.pushed and bool(book.budget_micros)
+            if not book.confirmed and not book.parked:
+                report.tallies[Check.WALLET].waiting += book.outstanding
             elif compare_account(book, holders.get(book.user_id), credit_micros):
                 suspects.append(book.user_id)
             else:
@@ -184,11 +184,19 @@ class Reconciler:
                 if not found:
                     break
         except KeyfundError as error:
-            report.tallies[Check.WALLET].skipped = report.tallies[Check.USAGE].skipped = error.message
+            reason = _not_of("litellm", error)
+            report.tallies[Check.WALLET].skipped = report.tallies[Check.USAGE].skipped = reason
             return
         _count_account(report, book)
         for difference in found:
             report.add(difference)
+
+
+def _not_of(gateway: str, error: KeyfundError) -> str:
+    """Why a gateway could not be asked; whatever else went wrong ends the reconciliation."""
+    if isinstance(error, RefusedError) and not error.code.startswith(gateway):
+        raise error
+    return error.message
 
 
 def _count_account(report: Report, book: Book) -> None:

@@ -107,6 +107,7 @@ def _book(row: Json) -> Book:
     return Book(
         user_id=row["user_id"],
         confirmed=row["confirmed"],
+        outstanding=row["outstanding"],
         pushed=row["pushed"],
         parked=row["parked"],
         budget_micros=row["budget_micros"],

@@ -27,6 +27,17 @@ class OpenOrder:
     email: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenEvents:
+    """Which stored events: all conditions that are given must hold."""
+
+    ids: Sequence[int] | None = None
+    reference: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    failing: bool = False
+
+
 class PaymentStore(Functions):
     """Orders, what Paystack says of them, and its events."""
 
@@ -76,6 +87,7 @@ class PaymentStore(Functions):
             reason=review.reason,
             provider_id=review.provider_id,
             paid_amount=review.amount_subunits,
+            currency=review.currency,
         )
 
     async def record_reversals(
@@ -151,24 +163,17 @@ class PaymentStore(Functions):
     async def fail_event(self, event: ClaimedEvent, error: str) -> bool:
         return bool(await self._call("fail_event", id=event.id, token=event.token, error=error))
 
-    async def replay_events(
-        self,
-        ids: Sequence[int] | None,
-        since: datetime | None,
-        until: datetime | None,
-        *,
-        only_failing: bool,
-    ) -> int:
+    async def replay_events(self, chosen: ChosenEvents) -> int:
         """Have stored events handled again; returns how many. Always safe."""
-        return int(
-            await self._call(
-                "replay_inbox",
-                ids=list(ids) if ids is not None else None,
-                **{"from": since.isoformat() if since else None},
-                until=until.isoformat() if until else None,
-                failing=only_failing,
-            )
+        window = {
+            "from": chosen.since.isoformat() if chosen.since else None,
+            "until": chosen.until.isoformat() if chosen.until else None,
+        }
+        ids = list(chosen.ids) if chosen.ids is not None else None
+        count = await self._call(
+            "replay_inbox", ids=ids, reference=chosen.reference, failing=chosen.failing, **window
         )
+        return int(count)
 
     async def redact_events(self, limit: int) -> int:
         """Take personal data out of events that were handled long ago; returns of how many."""

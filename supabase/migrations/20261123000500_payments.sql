@@ -40,6 +40,7 @@ create table public.transactions (
   provider_status text,
   provider_id bigint constraint transactions_provider_id_key unique,
   paid_amount bigint,
+  paid_currency text,
   paid_at timestamptz,
   account_revision bigint,
   created_at timestamptz not null default now(),
@@ -190,7 +191,7 @@ begin
   v_entry := keyfund.append_entry(v_payment.user_id, v_payment.credits, 'purchase', 'purchase:' || v_payment.reference);
   update public.transactions
   set status = 'success', provider_status = 'success', provider_id = p_provider_id, paid_amount = p_paid_amount,
-      paid_at = p_paid_at, verified_at = coalesce(verified_at, now()), credited_at = now(), next_verify_at = null,
+      paid_currency = p_currency, paid_at = p_paid_at, verified_at = coalesce(verified_at, now()), credited_at = now(), next_verify_at = null,
       review_reason = null,
       account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
   where id = v_payment.id;
@@ -223,16 +224,18 @@ $$;
 comment on function public.observe_payment(text, text) is
   'Paystack says that it is not paid (yet): an observation, never the end. A success that is on record is left alone.';
 
-create function public.review_payment(p_reference text, p_reason text, p_provider_id bigint, p_paid_amount bigint) returns void
+create function public.review_payment(
+  p_reference text, p_reason text, p_provider_id bigint, p_paid_amount bigint, p_currency text
+) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   update public.transactions
   set status = 'needs_review', review_reason = p_reason, provider_status = 'success', provider_id = p_provider_id,
-      paid_amount = p_paid_amount, verified_at = now(), next_verify_at = null
+      paid_amount = p_paid_amount, paid_currency = p_currency, verified_at = now(), next_verify_at = null
   where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null and decided_at is null;
 end;
 $$;
-comment on function public.review_payment(text, text, bigint, bigint) is 'Money came that does not fit its order: an administrator decides.';
+comment on function public.review_payment(text, text, bigint, bigint, text) is 'Money came that does not fit its order: an administrator decides.';
 
 create function public.claim_verifications(p_limit integer) returns setof jsonb
 language sql security definer set search_path = '' as $$
@@ -342,7 +345,7 @@ revoke all on function public.refuse_checkout(text, text) from public, anon, aut
 revoke all on function public.get_payment(text) from public, anon, authenticated, service_role;
 revoke all on function public.credit_payment(text, bigint, bigint, text, timestamptz) from public, anon, authenticated, service_role;
 revoke all on function public.observe_payment(text, text) from public, anon, authenticated, service_role;
-revoke all on function public.review_payment(text, text, bigint, bigint) from public, anon, authenticated, service_role;
+revoke all on function public.review_payment(text, text, bigint, bigint, text) from public, anon, authenticated, service_role;
 revoke all on function public.claim_verifications(integer) from public, anon, authenticated, service_role;
 revoke all on function public.receive_event(text, text, text, text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.claim_events(integer, integer) from public, anon, authenticated, service_role;
@@ -355,7 +358,7 @@ grant execute on function public.refuse_checkout(text, text) to service_role;
 grant execute on function public.get_payment(text) to service_role;
 grant execute on function public.credit_payment(text, bigint, bigint, text, timestamptz) to service_role;
 grant execute on function public.observe_payment(text, text) to service_role;
-grant execute on function public.review_payment(text, text, bigint, bigint) to service_role;
+grant execute on function public.review_payment(text, text, bigint, bigint, text) to service_role;
 grant execute on function public.claim_verifications(integer) to service_role;
 grant execute on function public.receive_event(text, text, text, text, integer) to service_role;
 grant execute on function public.claim_events(integer, integer) to service_role;

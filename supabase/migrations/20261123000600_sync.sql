@@ -479,24 +479,6 @@ end;
 $$;
 comment on function public.check_installation(integer) is 'What a process asks at its start; refuses one that would count credits differently.';
 
-create function public.read_status() returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object(
-    'breaker', (select case when opened_at is null then 'closed' when probe_at > now() then 'open' else 'half-open' end
-      from keyfund.gateways where name = 'litellm'),
-    'litellm_answers', (select failures = 0 and last_ok_at is not null from keyfund.gateways where name = 'litellm'),
-    'litellm_warnings', (select warnings from keyfund.gateways where name = 'litellm'),
-    'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
-    'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
-    'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
-    'events', (select count(*) from keyfund.paystack_events where handled_at is null),
-    'oldest_seconds', (select coalesce(extract(epoch from now() - min(since))::integer, 0) from (
-        select min(changed_at) as since from keyfund.accounts where revision > confirmed_revision
-        union all select min(received_at) from keyfund.paystack_events where handled_at is null) s),
-    'worker_last_seen', (select max(last_seen) from keyfund.workers));
-$$;
-comment on function public.read_status() is 'LiteLLM''s breaker, the backlog and the workers'' last sign of life, for /api/status.';
-
 revoke all on function public.claim_probe(text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.report_gateway(text, boolean, text, jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.claim_pushes(integer, integer, integer) from public, anon, authenticated, service_role;
@@ -509,7 +491,6 @@ revoke all on function public.fail_push(uuid, uuid, text, text, integer, jsonb) 
 revoke all on function public.release_push(uuid, uuid) from public, anon, authenticated, service_role;
 revoke all on function public.beat_worker(text) from public, anon, authenticated, service_role;
 revoke all on function public.check_installation(integer) from public, anon, authenticated, service_role;
-revoke all on function public.read_status() from public, anon, authenticated, service_role;
 grant execute on function public.claim_probe(text, integer) to service_role;
 grant execute on function public.report_gateway(text, boolean, text, jsonb) to service_role;
 grant execute on function public.claim_pushes(integer, integer, integer) to service_role;
@@ -520,7 +501,6 @@ grant execute on function public.fail_push(uuid, uuid, text, text, integer, json
 grant execute on function public.release_push(uuid, uuid) to service_role;
 grant execute on function public.beat_worker(text) to service_role;
 grant execute on function public.check_installation(integer) to service_role;
-grant execute on function public.read_status() to service_role;
 
 revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
 revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;

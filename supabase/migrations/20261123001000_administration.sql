@@ -35,7 +35,7 @@ language sql stable set search_path = '' as $$
     'status', p_payment.status, 'review_reason', p_payment.review_reason, 'decided_at', p_payment.decided_at,
     'credits', p_payment.credits, 'amount', p_payment.amount, 'currency', p_payment.currency,
     'provider_id', p_payment.provider_id, 'provider_status', p_payment.provider_status,
-    'paid_amount', p_payment.paid_amount, 'paid_at', p_payment.paid_at,
+    'paid_amount', p_payment.paid_amount, 'paid_currency', p_payment.paid_currency, 'paid_at', p_payment.paid_at,
     'refunded_amount', p_payment.refunded_amount, 'withheld_credits', p_payment.withheld_credits,
     'next_verify_at', p_payment.next_verify_at,
     'timeline', jsonb_build_object(
@@ -46,6 +46,7 @@ $$;
 
 create index transactions_created_at_idx on public.transactions (created_at, id);
 create index transactions_needs_review_idx on public.transactions (created_at) where status = 'needs_review';
+create index transactions_decided_idx on public.transactions (decided_at) where decided_at is not null;
 
 create function public.find_payments(
   search text default null, status text default null, before_reference text default null, page_size integer default 50
@@ -141,18 +142,20 @@ $$;
 comment on function public.list_events(text, text, bigint, integer) is
   'For administrators: Paystack''s events, newest first. waiting: not handled; failing: tried in vain; unknown: about no order of ours.';
 
-create function keyfund.replay_events(p_ids bigint[], p_from timestamptz, p_until timestamptz, p_failing boolean) returns integer
+create function keyfund.replay_events(
+  p_ids bigint[], p_reference text, p_from timestamptz, p_until timestamptz, p_failing boolean
+) returns integer
 language plpgsql set search_path = '' as $$
 declare
   v_replayed integer;
 begin
-  if p_ids is null and p_from is null and p_until is null and not coalesce(p_failing, false) then
-    perform keyfund.refuse(400, 'nothing_chosen', 'Name events, a time range, or all that fail.');
+  if p_ids is null and p_reference is null and p_from is null and p_until is null and not coalesce(p_failing, false) then
+    perform keyfund.refuse(400, 'nothing_chosen', 'Name events, a payment, a time range, or all that fail.');
   end if;
-  -- One that is being handled right now keeps its lease, and is due again as soon as that ends.
+  -- One that is being handled right now is left to whoever handles it, and not counted.
   update keyfund.paystack_events
   set handled_at = null, outcome = null, next_attempt_at = now(), lease_token = null
-  where (p_ids is null or id = any(p_ids))
+  where (p_ids is null or id = any(p_ids)) and (p_reference is null or reference = p_reference)
     and (p_from is null or received_at >= p_from) and (p_until is null or received_at < p_until)
     and (not coalesce(p_failing, false) or (handled_at is null and attempts > 0))
     and (handled_at is not null or lease_token is null or next_attempt_at <= now());
@@ -160,29 +163,29 @@ begin
   return v_replayed;
 end;
 $$;
-comment on function keyfund.replay_events(bigint[], timestamptz, timestamptz, boolean) is
+comment on function keyfund.replay_events(bigint[], text, timestamptz, timestamptz, boolean) is
   'Has stored events handled again. That is always safe: an event is a reason to ask Paystack, never an amount.';
 
 create function public.replay_events(
-  event_ids bigint[] default null, received_from timestamptz default null, received_until timestamptz default null,
-  only_failing boolean default false
+  event_ids bigint[] default null, reference text default null, received_from timestamptz default null,
+  received_until timestamptz default null, only_failing boolean default false
 ) returns integer
 language plpgsql security definer set search_path = '' as $$
 begin
   perform keyfund.check_administrator();
-  return keyfund.replay_events(event_ids, received_from, received_until, only_failing);
+  return keyfund.replay_events(event_ids, reference, received_from, received_until, only_failing);
 end;
 $$;
-comment on function public.replay_events(bigint[], timestamptz, timestamptz, boolean) is
+comment on function public.replay_events(bigint[], text, timestamptz, timestamptz, boolean) is
   'For administrators: has these events handled again; returns how many. All conditions that are given must hold.';
 
 create function public.replay_inbox(
-  p_ids bigint[], p_from timestamptz, p_until timestamptz, p_failing boolean
+  p_ids bigint[], p_reference text, p_from timestamptz, p_until timestamptz, p_failing boolean
 ) returns integer
 language sql security definer set search_path = '' as $$
-  select keyfund.replay_events(p_ids, p_from, p_until, p_failing);
+  select keyfund.replay_events(p_ids, p_reference, p_from, p_until, p_failing);
 $$;
-comment on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) is 'The same for the operator''s command.';
+comment on function public.replay_inbox(bigint[], text, timestamptz, timestamptz, boolean) is 'The service''s door to the same, for python -m operate replay.';
 
 -- -------------------------------------------------------------------- pushes
 
@@ -217,9 +220,12 @@ language sql stable set search_path = '' as $$
       select count(distinct reference) from keyfund.paystack_events where outcome = 'not_ours' and received_at > now() - interval '30 days'),
     'paid_after_deletion', (
       select count(*) from public.transactions t join public.profiles p on p.id = t.user_id
-      where p.status = 'deleted' and t.credited_at > p.deleted_at),
+      where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'),
+    'refused_not_refunded', (
+      select count(*) from public.transactions
+      where status = 'failed' and decided_at is not null and refunded_amount < paid_amount),
     'parked_accounts', (
-      select count(*) from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null),
+      select count(*) from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null and refusals > 0),
     'parked_keys', (
       select count(*) from public.virtual_keys where sync_status = 'failed' and next_attempt_at is null and state <> 'placeholder'));
 $$;
@@ -242,7 +248,7 @@ begin
   return coalesce((
     select jsonb_agg(keyfund.describe_payment(t) order by t.credited_at desc)
     from public.transactions t join public.profiles p on p.id = t.user_id
-    where p.status = 'deleted' and t.credited_at > p.deleted_at), '[]');
+    where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'), '[]');
 end;
 $$;
 comment on function public.list_paid_after_deletion() is 'For administrators: money that came for people who were gone. Refund it at Paystack.';
@@ -250,8 +256,8 @@ comment on function public.list_paid_after_deletion() is 'For administrators: mo
 revoke all on function public.find_payments(text, text, text, integer) from public, anon, authenticated, service_role;
 revoke all on function public.read_payment(text) from public, anon, authenticated, service_role;
 revoke all on function public.list_events(text, text, bigint, integer) from public, anon, authenticated, service_role;
-revoke all on function public.replay_events(bigint[], timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
-revoke all on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.replay_events(bigint[], text, timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.replay_inbox(bigint[], text, timestamptz, timestamptz, boolean) from public, anon, authenticated, service_role;
 revoke all on function public.read_concerns() from public, anon, authenticated, service_role;
 revoke all on function public.list_paid_after_deletion() from public, anon, authenticated, service_role;
 revoke all on function public.resync_account(uuid) from public, anon, authenticated, service_role;
@@ -260,8 +266,8 @@ revoke all on function public.save_package(text, text, bigint, bigint, text, boo
 grant execute on function public.find_payments(text, text, text, integer) to authenticated;
 grant execute on function public.read_payment(text) to authenticated;
 grant execute on function public.list_events(text, text, bigint, integer) to authenticated;
-grant execute on function public.replay_events(bigint[], timestamptz, timestamptz, boolean) to authenticated;
-grant execute on function public.replay_inbox(bigint[], timestamptz, timestamptz, boolean) to service_role;
+grant execute on function public.replay_events(bigint[], text, timestamptz, timestamptz, boolean) to authenticated;
+grant execute on function public.replay_inbox(bigint[], text, timestamptz, timestamptz, boolean) to service_role;
 grant execute on function public.read_concerns() to authenticated;
 grant execute on function public.list_paid_after_deletion() to authenticated;
 grant execute on function public.save_package(text, text, bigint, bigint, text, boolean) to authenticated;

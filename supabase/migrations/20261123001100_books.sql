@@ -107,9 +107,11 @@ create function keyfund.describe_books(p_user_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object('user_id', p.id,
     'confirmed', coalesce(a.confirmed_at is not null, false),
-    'pushed', coalesce(a.revision = a.confirmed_revision and a.confirmed_at is not null
+    -- With a key parked the account's revision stays behind, but its wallet is confirmed.
+    'pushed', coalesce((a.revision = a.confirmed_revision or (a.next_attempt_at is null and a.refusals = 0)) and a.confirmed_at is not null
       and coalesce(a.unsettled_until <= now(), true) and coalesce(a.lease_expires_at <= now(), true), false),
-    'parked', coalesce(a.revision > a.confirmed_revision and a.next_attempt_at is null, false),
+    'outstanding', coalesce(a.revision > a.confirmed_revision, false),
+    'parked', coalesce(a.revision > a.confirmed_revision and a.next_attempt_at is null and a.refusals > 0, false),
     'budget_micros', case when a.user_id is not null then keyfund.budget_micros(a) end,
     'seen_micros', coalesce(a.seen_micros, 0),
     'payments', (select count(*) from public.transactions t where t.user_id = p.id and t.credited_at is not null),
@@ -138,7 +140,7 @@ comment on function public.read_book(uuid) is 'The same of one account.';
 create function public.read_payments(p_references text[]) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object(
-    'reference', t.reference, 'status', t.status, 'currency', t.currency, 'paid_amount', t.paid_amount,
+    'reference', t.reference, 'status', t.status, 'currency', t.paid_currency, 'paid_amount', t.paid_amount,
     'refunded_amount', t.refunded_amount, 'disputed_amount', keyfund.disputed_amount(t))), '[]')
   from public.transactions t where t.reference = any(p_references);
 $$;
@@ -181,6 +183,28 @@ language sql security definer set search_path = '' as $$
 $$;
 comment on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) is 'Keeps a report for administrators.';
 
+-- -------------------------------------------------------------------- status
+
+create function public.read_status() returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'breaker', (select case when opened_at is null then 'closed' when probe_at > now() then 'open' else 'half-open' end
+      from keyfund.gateways where name = 'litellm'),
+    'litellm_answers', (select failures = 0 and last_ok_at is not null from keyfund.gateways where name = 'litellm'),
+    'litellm_warnings', (select warnings from keyfund.gateways where name = 'litellm'),
+    'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
+    'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
+    'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
+    'events', (select count(*) from keyfund.paystack_events where handled_at is null),
+    'oldest_seconds', (select coalesce(extract(epoch from now() - min(since))::integer, 0) from (
+        select min(changed_at) as since from keyfund.accounts where revision > confirmed_revision
+        union all select min(received_at) from keyfund.paystack_events where handled_at is null) s),
+    'worker_last_seen', (select max(last_seen) from keyfund.workers),
+    'reconciled_at', (select extract(epoch from max(ended_at))::bigint from keyfund.reconciliations where complete),
+    'reconciliation', (select report -> 'checks' from keyfund.reconciliations order by id desc limit 1));
+$$;
+comment on function public.read_status() is 'LiteLLM''s breaker, the backlog and the workers'' last sign of life, for /api/status.';
+
 create function public.read_reconciliation() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
@@ -198,6 +222,8 @@ revoke all on function public.read_book(uuid) from public, anon, authenticated, 
 revoke all on function public.read_payments(text[]) from public, anon, authenticated, service_role;
 revoke all on function public.list_paid(text, integer, timestamptz, timestamptz) from public, anon, authenticated, service_role;
 revoke all on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) from public, anon, authenticated, service_role;
+revoke all on function public.read_status() from public, anon, authenticated, service_role;
+grant execute on function public.read_status() to service_role;
 revoke all on function public.read_reconciliation() from public, anon, authenticated, service_role;
 grant execute on function public.claim_chore(text, integer) to service_role;
 grant execute on function public.finish_chore(text) to service_role;

@@ -43,6 +43,7 @@ def order_in_review(db: Connection) -> Row:
         p_reason="amount_differs",
         p_provider_id=7,
         p_paid_amount=100,
+        p_currency="NGN",
     )
     return order
 

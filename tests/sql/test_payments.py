@@ -37,6 +37,7 @@ def review(db: Connection, order: Row, reason: str = "amount_differs") -> None:
         p_reason=reason,
         p_provider_id=7,
         p_paid_amount=1,
+        p_currency="NGN",
     )
 
 

@@ -15,7 +15,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def book(number: int) -> dict[str, Any]:
     return {
-        "user_id": f"{number:08}", "confirmed": True, "pushed": True, "parked": False,
+        "user_id": f"{number:08}", "confirmed": True, "outstanding": False, "pushed": True, "parked": False,
         "budget_micros": 0, "seen_micros": 0, "payments": 0, "differences": [],
     }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Prometheus metrics, for the operator alone."""
 
 import hmac
+import math
 
 from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
@@ -11,6 +12,14 @@ from webhook.services import ServicesHere
 BACKLOG = Gauge("keyfund_backlog", "What is not finished yet.", ["kind"])
 OLDEST = Gauge("keyfund_backlog_oldest_seconds", "How long the oldest of it has waited, in seconds.")
 ANSWERS = Gauge("keyfund_litellm_answers", "1 while LiteLLM answers, as all processes see it.")
+DIFFERENCES = Gauge(
+    "keyfund_reconciliation_differences",
+    "What did not agree when all books were last compared, by check; NaN: not compared.",
+    ["check"],
+)
+RECONCILED = Gauge(
+    "keyfund_reconciled_timestamp_seconds", "When all books were last compared, as Unix time; NaN: never."
+)
 DATABASE = Gauge("keyfund_database_answers", "1 while Supabase answers.")
 
 
@@ -37,3 +46,6 @@ async def _measure(services: ServicesHere) -> None:
     OLDEST.set(status["oldest_seconds"])
     for kind in ("accounts", "keys", "events"):
         BACKLOG.labels(kind).set(status[kind])
+    RECONCILED.set(status["reconciled_at"] or math.nan)
+    for check, tally in (status["reconciliation"] or {}).items():
+        DIFFERENCES.labels(check).set(math.nan if tally["skipped"] else tally["differences"])

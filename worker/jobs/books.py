@@ -6,7 +6,6 @@ from datetime import timedelta
 from core.errors import KeyfundError
 from core.flows.reconcile import Reconciler
 from core.logs import get_logger
-from core.metrics import DIFFERENCES, RECONCILED
 from core.store import ServiceStore
 
 log = get_logger()
@@ -31,7 +30,6 @@ class Reconcile:
             return 0
         await self.store.record_reconciliation(report)
         for check, tally in report.tallies.items():
-            DIFFERENCES.labels(check).set(tally.differences)
             if tally.skipped is not None:
                 log.warning("books.not_compared", check=check, reason=tally.skipped)
         for one in report.differences:
@@ -39,7 +37,6 @@ class Reconcile:
                 "books.differ", check=one.check, subject=one.subject, found=one.found, expected=one.expected
             )
         if report.is_complete:
-            RECONCILED.set_to_current_time()
             await self.store.finish_chore("reconcile")
             log.info("books.reconciled", differences=report.total)
         return 0
