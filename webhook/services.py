@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from core.assembly import Assembly
 from core.errors import NotConfiguredError
-from core.flows.settle import Settler
+from core.flows.settle import Settled, Settler
 from core.logs import get_logger
 from core.payments.paystack import Paystack
 from core.store import CallerStore
@@ -48,6 +48,25 @@ class Background:
             await asyncio.wait(self.tasks, timeout=seconds)
 
 
+@dataclass(slots=True)
+class Returns:
+    """Buyers on their way back: however many ask about one payment at once, Paystack is asked once."""
+
+    running: dict[str, asyncio.Task[Settled]] = field(default_factory=dict)
+
+    async def settle(self, settler: Settler, reference: str) -> Settled:
+        """Settle a payment, or wait for whoever does.
+
+        Raises:
+            KeyfundError: it could not be settled now.
+        """
+        task = self.running.get(reference)
+        if task is None:
+            task = self.running[reference] = asyncio.create_task(settler.settle(reference))
+            task.add_done_callback(lambda _: self.running.pop(reference, None))
+        return await asyncio.shield(task)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """All that a route may need."""
@@ -55,6 +74,7 @@ class Services:
     parts: Assembly
     tokens: TokenVerifier
     background: Background
+    returns: Returns = field(default_factory=Returns)
 
     @property
     def paystack(self) -> Paystack:

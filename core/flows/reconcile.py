@@ -110,7 +110,8 @@ class Reconciler:
         seen = PaidBook(reference, None, None, status=verified.status if verified else "unknown")
         if verified is not None and verified.status in ("success", "reversed"):
             refunded = await paystack.sum_refunds(verified.provider_id) if verified.provider_id else 0
-            disputes = await paystack.list_disputes(verified.provider_id) if verified.provider_id else []
+            listed = await paystack.list_disputes(verified.provider_id) if verified.provider_id else []
+            disputes = [one for one in listed if one.reference in (None, reference)]
             seen = _their_book(verified, refunded, disputes)
         held = (await self.store.read_payments([reference]))[reference]
         if held.paid is None and (seen.paid is None or seen.status == "reversed"):

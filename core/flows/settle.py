@@ -134,7 +134,8 @@ class Settler:
         if order.provider_id is None:
             return Settled.NOT_PAID
         refunded = await self.paystack.sum_refunds(order.provider_id)
-        disputes = await self.paystack.list_disputes(order.provider_id)
+        listed = await self.paystack.list_disputes(order.provider_id)
+        disputes = [one for one in listed if one.reference in (None, reference)]
         withheld = await self.store.record_reversals(reference, refunded, disputes)
         if withheld:
             log.warning("payment.withheld", reference=reference, user_id=order.user_id, credits=withheld)

@@ -26,6 +26,7 @@ SIGNATURE = re.compile(r"[0-9a-f]{128}")
 REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
 EVENT_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 PAGE_SIZE = 100
+UNDER_WAY = ("pending", "processing", "needs-attention")
 LARGEST_BIGINT = 2**63 - 1
 
 
@@ -132,6 +133,8 @@ class Paystack:
                     if refusal.code in ("paystack_transaction_not_found", "paystack_http_404"):
                         return None
                     raise
+                if data.get("reference") != reference:
+                    raise _rubbish()  # an answer about something else is none
                 return _verified(data)
         raise AssertionError("stamina always returns or raises")
 
@@ -157,18 +160,18 @@ class Paystack:
             if one.get("status") in ("success", "reversed"):
                 yield _verified(one)
 
-    async def refund(self, provider_id: int) -> None:
-        """Give back all that is left of a payment. Paystack refuses to give back more than was paid.
+    async def refund(self, provider_id: int, amount_subunits: int) -> None:
+        """Give back so much of a payment. Paystack refuses to give back more than was paid.
 
         Raises:
             TransientError: with ``outcome_unknown`` it may be under way: look before repeating.
         """
-        await self._send("POST", "/refund", json={"transaction": provider_id})
+        await self._send("POST", "/refund", json={"transaction": provider_id, "amount": amount_subunits})
 
     async def has_refunds_under_way(self, provider_id: int) -> bool:
         """Whether Paystack works on a refund of this transaction."""
         async for one in self._list("/refund", {"transaction": str(provider_id)}):
-            if _transaction_id(one) == provider_id and one.get("status") in ("pending", "processing"):
+            if _transaction_id(one) == provider_id and one.get("status") in UNDER_WAY:
                 return True
         return False
 

@@ -15,12 +15,14 @@ create table keyfund.settings (
   key_rpm_limit integer not null default 100 check (key_rpm_limit > 0),
   key_tpm_limit integer not null default 10000 check (key_tpm_limit > 0),
   keys_per_account integer not null default 1000 check (keys_per_account > 0),
+  open_orders_per_hour integer not null default 20 check (open_orders_per_hour > 0),
   parking_refusals integer not null default 5 check (parking_refusals > 0)
 );
 comment on table keyfund.settings is 'One row: what an operator may set. Change it with SQL; the processes read it through functions.';
 comment on column keyfund.settings.installation_id is 'Marks our keys in a LiteLLM shared with others, and salts the hashes of e-mail addresses.';
 comment on column keyfund.settings.credit_value_cents is 'US cents of LiteLLM usage that one credit buys. Fixed at the first ledger entry.';
 comment on column keyfund.settings.signup_credits is 'Credits granted once per person; 0 grants none.';
+comment on column keyfund.settings.open_orders_per_hour is 'How many orders an account may open in an hour without paying them.';
 comment on column keyfund.settings.parking_refusals is 'How often LiteLLM may refuse one thing before it waits for a person. Outages never count.';
 alter table keyfund.settings enable row level security;
 insert into keyfund.settings default values;

@@ -166,6 +166,7 @@ begin
     (select a.user_id from keyfund.accounts a
     where not a.grant_settled and (a.grant_checked_at is null or a.grant_checked_at < now() - interval '10 minutes')
     order by a.grant_checked_at nulls first limit p_limit)
+    order by 1 -- whoever holds many profiles takes them in one order
   loop
     begin
       perform keyfund.ensure_account(v_user_id);
@@ -176,7 +177,8 @@ begin
   end loop;
   for v_user_id in
     select p.id from public.profiles p
-    where p.status <> 'deleted' and not exists (select from auth.users u where u.id = p.id) limit p_limit
+    where p.status <> 'deleted' and not exists (select from auth.users u where u.id = p.id)
+    order by p.id limit p_limit
   loop
     perform keyfund.bury_account(v_user_id);
     v_closed := v_closed + 1;
@@ -185,7 +187,8 @@ begin
   for v_user_id in
     select distinct k.user_id from public.virtual_keys k join keyfund.accounts a on a.user_id = k.user_id
     where k.sync_status <> 'synced' and k.state <> 'placeholder' and k.refusals = 0
-      and a.next_attempt_at is null and a.refusals = 0 limit p_limit
+      and a.next_attempt_at is null and a.refusals = 0
+    order by 1 limit p_limit
   loop
     perform keyfund.touch_account(v_user_id);
     v_strays := v_strays + 1;

@@ -101,6 +101,12 @@ begin
   if coalesce(v_email, '') = '' then
     perform keyfund.refuse(409, 'email_missing', 'Add an e-mail address to your account first: Paystack sends its receipt there.');
   end if;
+  -- Each order is asked about for a year: nobody may queue thousands before everybody else's.
+  if (select count(*) from public.transactions
+      where user_id = p_user_id and credited_at is null and created_at > now() - interval '1 hour')
+      >= (select open_orders_per_hour from keyfund.settings) then
+    perform keyfund.refuse(429, 'too_many_orders', 'Too many orders were opened and not paid. Pay one of them, or try again later.');
+  end if;
   select * into v_package from public.credit_packages where id = p_package_id and active;
   if v_package.id is null then
     perform keyfund.refuse(404, 'package_not_found', 'There is no such package on sale.');
@@ -183,6 +189,8 @@ begin
   end if;
   if v_payment.status = 'needs_review' then
     perform keyfund.refuse(409, 'payment_needs_review', 'An administrator has to decide about this payment.');
+  elsif v_payment.decided_at is not null then
+    perform keyfund.refuse(409, 'payment_refused', 'An administrator decided that this payment buys nothing.');
   end if;
   -- The caller has judged this already; money is not given on one opinion.
   if p_currency is distinct from v_payment.currency or coalesce(p_paid_amount, 0) < v_payment.amount then
@@ -218,7 +226,8 @@ begin
   set provider_status = p_status, verified_at = now(), verify_attempts = verify_attempts + 1,
       status = case when p_status in ('failed', 'abandoned', 'reversed') then p_status else 'pending' end,
       next_verify_at = keyfund.next_verification(t)
-  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null;
+  where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null
+    and decided_at is null;
 end;
 $$;
 comment on function public.observe_payment(text, text) is

@@ -260,17 +260,22 @@ $$;
 comment on function public.observe_spend(uuid, uuid, bigint, boolean) is
   'Books a user''s spend, or, when it went backwards twice in a row, starts a new epoch in which spent money stays spent. Returns the budget to push.';
 
-create function public.recheck_keys(p_user_id uuid, p_token uuid) returns setof text
+create function public.recheck_keys(p_user_id uuid, p_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
+declare
+  v_hashes jsonb;
 begin
   if (keyfund.hold_lease(p_user_id, p_token)).user_id is null then
-    return;
+    return '[]';
   end if;
-  return query
+  with rechecked as (
     update public.virtual_keys
     set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now()
     where user_id = p_user_id and state = 'active' and confirmed_at is not null
-    returning key_hash;
+    returning key_hash
+  )
+  select coalesce(jsonb_agg(key_hash), '[]') into v_hashes from rechecked;
+  return v_hashes; -- one value: a limit on rows must not leave a key unblocked
 end;
 $$;
 comment on function public.recheck_keys(uuid, uuid) is 'Makes every live key of a leased account outstanding again, and returns their hashes.';

@@ -105,15 +105,17 @@ create trigger transactions_credited_are_withheld after update of credited_at on
 
 -- --------------------------------------------------------------------- sweep
 
-create function public.list_uncredited(p_references text[]) returns setof text
+-- One value each, not a set of rows: a limit on rows anywhere on the way could cut a set short unseen.
+create function public.list_uncredited(p_references text[]) returns jsonb
 language sql stable security definer set search_path = '' as $$
-  select reference from public.transactions
+  select coalesce(jsonb_agg(reference), '[]') from public.transactions
   where reference = any(p_references) and credited_at is null and status <> 'needs_review';
 $$;
 comment on function public.list_uncredited(text[]) is 'Those of our references that are not credited yet: Paystack says they are paid.';
 
-create function public.list_changed_reversals(p_refunds jsonb, p_disputes jsonb) returns setof text
+create function public.list_changed_reversals(p_refunds jsonb, p_disputes jsonb) returns jsonb
 language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_agg(changed.reference), '[]') from (
   select t.reference from public.transactions t
   join jsonb_to_recordset(p_refunds) as r (provider_id bigint, amount bigint) on r.provider_id = t.provider_id
   where t.paid_amount is not null and r.amount > t.refunded_amount
@@ -121,7 +123,7 @@ language sql stable security definer set search_path = '' as $$
   select t.reference from public.transactions t
   join jsonb_to_recordset(p_disputes) as d (id bigint, reference text, resolved boolean) on d.reference = t.reference
   left join keyfund.disputes known on known.id = d.id
-  where t.paid_amount is not null and (known.id is null or (d.resolved and not known.resolved));
+  where t.paid_amount is not null and (known.id is null or (d.resolved and not known.resolved))) changed;
 $$;
 comment on function public.list_changed_reversals(jsonb, jsonb) is
   'Our payments of which Paystack''s lists show refunds or disputes that we have not counted.';

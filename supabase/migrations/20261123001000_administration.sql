@@ -46,7 +46,7 @@ $$;
 
 create index transactions_created_at_idx on public.transactions (created_at, id);
 create index transactions_needs_review_idx on public.transactions (created_at) where status = 'needs_review';
-create index transactions_decided_idx on public.transactions (decided_at) where decided_at is not null;
+create index transactions_refused_idx on public.transactions (decided_at) where decided_at is not null and credited_at is null;
 
 create function public.find_payments(
   search text default null, status text default null, before_reference text default null, page_size integer default 50
@@ -211,6 +211,13 @@ comment on function public.resync_account(uuid) is
 
 create index profiles_deleted_idx on public.profiles (id) where status = 'deleted';
 
+create function keyfund.is_owed(p_payment public.transactions) returns boolean
+language sql stable set search_path = '' as $$
+  select p_payment.paid_amount is null
+    or greatest(p_payment.refunded_amount, keyfund.disputed_amount(p_payment)) < p_payment.paid_amount;
+$$;
+comment on function keyfund.is_owed(public.transactions) is 'Of a refused payment: whether its money was not given back yet, as far as Paystack says.';
+
 create function keyfund.concerns() returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
@@ -221,9 +228,9 @@ language sql stable set search_path = '' as $$
     'paid_after_deletion', (
       select count(*) from public.transactions t join public.profiles p on p.id = t.user_id
       where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'),
-    'refused_not_refunded', (
-      select count(*) from public.transactions
-      where status = 'failed' and decided_at is not null and refunded_amount < paid_amount),
+    'refused_not_returned', (
+      select count(*) from public.transactions t
+      where t.decided_at is not null and t.credited_at is null and keyfund.is_owed(t)),
     'parked_accounts', (
       select count(*) from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null and refusals > 0),
     'parked_keys', (

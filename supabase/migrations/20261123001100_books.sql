@@ -46,6 +46,10 @@ language sql stable security definer set search_path = '' as $$
 $$;
 comment on function public.open_books() is 'Now, and how many accounts there are: what a reconciliation must have seen at its end.';
 
+-- An account's entries about one payment, however many others it has.
+create index credit_ledger_payment_idx on public.credit_ledger (user_id, split_part(cause, ':', 2))
+  where kind in ('purchase', 'withheld');
+
 create function keyfund.difference(p_check text, p_subject text, p_found text, p_expected text) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_object('check', p_check, 'subject', p_subject, 'found', p_found, 'expected', p_expected);
@@ -56,7 +60,8 @@ language sql stable set search_path = '' as $$
   with entries as (
     select coalesce(sum(l.delta), 0) as total, coalesce(sum(l.delta) filter (where l.kind <> 'usage'), 0) as wallet,
       -coalesce(sum(l.delta) filter (where l.kind = 'usage'), 0) as used,
-      coalesce((array_agg(l.balance_after order by l.id desc))[1], 0) as last
+      coalesce((select last.balance_after from public.credit_ledger last
+        where last.user_id = p_user_id order by last.id desc limit 1), 0) as last
     from public.credit_ledger l where l.user_id = p_user_id
   ), payments as (
     select t.*, e.purchases, e.granted, e.withheld_entries from public.transactions t

@@ -121,6 +121,33 @@ def test_money_that_did_not_fit_is_refunded_and_asks_for_nothing_more(world: Wor
     assert [one["amount"] for one in told] == [PRICE // 2]
 
 
+def test_money_that_goes_back_through_a_dispute_is_not_refunded_as_well(world: World, admin: User) -> None:
+    user, reference = bought(world)
+    retry(world, admin, reference)
+    opened = world.sandbox(f"/sandbox/transactions/{reference}/dispute", deliver=False)
+    refund = f"/api/admin/payments/{reference}/refund"
+    answer = world.api(admin, "POST", refund, json={"reason": "asked for it"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "payment_disputed")
+    resolve = f"/sandbox/disputes/{opened['event']['data']['id']}/resolve"
+    world.sandbox(resolve, resolution="merchant-accepted", refund_amount=PRICE, deliver=False)
+    answer = world.api(admin, "POST", refund, json={"reason": "asked again"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "payment_disputed")
+    assert world.credits(user) == 500
+
+
+def test_a_payment_that_was_refused_and_not_returned_is_shown_until_it_is(world: World, admin: User) -> None:
+    _, reference = bought(world, amount=PRICE // 2, requested_amount=PRICE)
+    retry(world, admin, reference)
+    before = rpc(world, admin, "read_concerns")["refused_not_returned"]
+    rpc(world, admin, "decide_review", reference=reference, accept=False, reason="paid half")
+    assert rpc(world, admin, "read_concerns")["refused_not_returned"] == before + 1
+    world.sandbox(f"/sandbox/transactions/{reference}/refund", amount=PRICE // 4, deliver=False)
+    answer = world.api(admin, "POST", f"/api/admin/payments/{reference}/refund", json={"reason": "the rest"})
+    assert answer.status_code == 200
+    until(lambda: rpc(world, admin, "read_concerns")["refused_not_returned"] == before, what="it is returned")
+    assert rpc(world, admin, "read_payment", reference=reference)["status"] == "reversed"
+
+
 def test_a_refused_payment_is_not_asked_about_again(world: World, admin: User) -> None:
     user, reference = bought(world, currency="USD")
     assert retry(world, admin, reference)["status"] == "needs_review"

@@ -8,7 +8,6 @@ import pytest
 from tests.sql.acting import (
     Row,
     account,
-    all_by_service,
     append,
     by_owner,
     by_service,
@@ -453,7 +452,7 @@ def test_a_recheck_makes_live_keys_outstanding_and_leaves_blocked_ones_blocked(
     finish(db, claim(db, user_id))
     make_due(db, user_id)
     push = claim(db, user_id)
-    hashes = all_by_service(db, "recheck_keys", p_user_id=user_id, p_token=push["token"])
+    hashes = by_service(db, "recheck_keys", p_user_id=user_id, p_token=push["token"])
     assert hashes == [live["key_hash"]]
     finish(db, push, [])
     assert [one["id"] for one in claim(db, user_id)["keys"]] == [str(live["id"])]

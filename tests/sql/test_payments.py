@@ -301,3 +301,35 @@ def test_a_credited_order_is_not_asked_about(db: Connection) -> None:
     credit(db, open_order(db, sign_up(db)))
     let_pass(db, 86_400)
     assert claim_verifications(db) == []
+
+
+def test_an_account_opens_so_many_orders_an_hour_without_paying_them(db: Connection) -> None:
+    user_id, other = sign_up(db), sign_up(db)
+    db.execute("update keyfund.settings set open_orders_per_hour = 3")
+    credit(db, open_order(db, user_id))
+    orders = [open_order(db, user_id) for _ in range(3)]
+    with refused(429, "too_many_orders"):
+        open_order(db, user_id)
+    open_order(db, other)
+    credit(db, orders[0])
+    open_order(db, user_id)
+    db.execute("update public.transactions set created_at = created_at - interval '2 hours'")
+    open_order(db, user_id)
+
+
+def test_what_an_administrator_refused_no_late_answer_of_paystack_s_changes(db: Connection) -> None:
+    order = open_order(db, sign_up(db))
+    review(db, order)
+    db.execute(
+        "update public.transactions set status = 'failed', decided_at = now() where reference = %s",
+        [order["reference"]],
+    )
+    observe(db, order, "pending")
+    review(db, order)
+    with refused(409, "payment_refused"):
+        credit(db, order)
+    row = db.execute(
+        "select status, credited_at, next_verify_at from public.transactions where reference = %s",
+        [order["reference"]],
+    ).fetchone()
+    assert row == ("failed", None, None)

@@ -50,7 +50,7 @@ async def list_disputes(paystack: Paystack) -> str:
 
 
 async def refund(paystack: Paystack) -> str:
-    await paystack.refund(5_612_903_388)
+    await paystack.refund(5_612_903_388, 500_000)
     return "refund asked"
 
 

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -111,8 +112,10 @@ def paystack(monkeypatch: pytest.MonkeyPatch) -> Paystack:
 )  # fmt: skip
 async def test_a_recorded_verification_is_read(paystack: Paystack, name: str, status: str) -> None:
     with respx.mock:
-        respx.get(f"{BASE}/transaction/verify/r1").respond(json=read(f"api.verify.200.{name}.json"))
-        verified = await paystack.verify("r1")
+        answer: Any = read(f"api.verify.200.{name}.json")
+        reference = answer["data"]["reference"]
+        respx.get(f"{BASE}/transaction/verify/{reference}").respond(json=answer)
+        verified = await paystack.verify(reference)
     assert verified is not None
     assert verified.status == status
     assert verified.provider_id == 5_612_903_388
@@ -134,6 +137,7 @@ async def test_an_unknown_reference_is_none_however_it_is_told(paystack: Paystac
         httpx.Response(500), httpx.Response(429, headers={"retry-after": "1"}),
         httpx.Response(200, text="<html>"), httpx.Response(200, json=[]),
         httpx.Response(200, json={"status": True, "data": "x"}), httpx.Response(302),
+        httpx.Response(200, json={"status": True, "data": {"reference": "r2", "status": "success"}}),
         httpx.Response(401, json={"status": False, "message": "Invalid key"}),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ from webhook.services import CallerHere, Services, ServicesHere
 from webhook.tokens import Caller
 
 log = get_logger()
+LOST = ("merchant-accepted", "auto-accepted")
 
 
 class PaymentDetail(BaseModel):
@@ -72,17 +73,22 @@ async def refund_payment(
     reference: PaymentReference, body: Refund, caller: AdministratorHere, services: ServicesHere
 ) -> PaymentDetail:
     """Have Paystack give a payment back, whole; repeating is safe. Credits go once Paystack has done it."""
-    store = services.store_of(caller)
+    store, paystack = services.store_of(caller), services.paystack
     payment = await store.read_payment(reference)
-    if payment["status"] == "needs_review":
-        await store.decide_review(reference, accept=False, reason=body.reason)
     if payment["provider_id"] is None or payment["paid_amount"] is None:
         raise RefusedError("payment_not_paid", "Nothing was paid for this order.", status=409)
-    if payment["refunded_amount"] < payment["paid_amount"]:
-        paystack, provider_id = services.paystack, payment["provider_id"]
-        if not await paystack.has_refunds_under_way(provider_id):
-            log.warning("payment.refund_asked", reference=reference, by=caller.user_id, reason=body.reason)
-            await paystack.refund(provider_id)
+    await services.settler.settle_reversals(reference)  # what was given back already, or is in dispute
+    payment = await store.read_payment(reference)
+    if any(not one["resolved"] or one["resolution"] in LOST for one in payment["disputes"]):
+        raise RefusedError(
+            "payment_disputed", "This payment is given back through its dispute, or was.", status=409
+        )
+    if payment["status"] == "needs_review":
+        await store.decide_review(reference, accept=False, reason=body.reason)
+    left = payment["paid_amount"] - payment["refunded_amount"]
+    if left > 0 and not await paystack.has_refunds_under_way(payment["provider_id"]):
+        log.warning("payment.refund_asked", reference=reference, by=caller.user_id, reason=body.reason)
+        await paystack.refund(payment["provider_id"], left)
         await services.settler.settle_reversals(reference)
     return await _detail(services, caller, reference)
 

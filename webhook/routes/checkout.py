@@ -54,7 +54,7 @@ async def returned(services: ServicesHere, reference: Reference) -> HTMLResponse
     """Settle and say how it went. Reading the page twice, or beside the webhook, changes nothing."""
     settler = services.settler
     try:
-        title, sentence = SENTENCES[await settler.settle(reference)]
+        title, sentence = SENTENCES[await services.returns.settle(settler, reference)]
     except KeyfundError as error:
         log.warning("checkout.not_settled", reference=reference, error=str(error))
         title, sentence = LATER
