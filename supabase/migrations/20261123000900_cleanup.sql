@@ -3,7 +3,7 @@
 alter table keyfund.settings add column redact_events_after_days integer not null default 30
   check (redact_events_after_days > 0);
 comment on column keyfund.settings.redact_events_after_days is
-  'After so many days a handled event keeps its name and reference; card authorisations and personal data go.';
+  'After so many days a handled event keeps its name, reference and amounts; card authorisations and personal data go.';
 
 alter table public.virtual_keys add column deleted_at timestamptz;
 comment on column public.virtual_keys.deleted_at is 'When the revoked key was deleted from LiteLLM, a day after it was blocked there.';
@@ -25,6 +25,28 @@ language sql security definer set search_path = '' as $$
 $$;
 comment on function public.finish_deletions(uuid[]) is 'These are not in LiteLLM any more.';
 
+create function keyfund.facts_of(p_body text) returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  v_data jsonb;
+begin
+  v_data := p_body::jsonb -> 'data';
+  if jsonb_typeof(v_data) <> 'object' then
+    return '{}';
+  end if;
+  -- Plain values alone: whatever is nested may hold a person.
+  return (
+    select coalesce(jsonb_object_agg(fact.key, fact.value), '{}') from jsonb_each(v_data
+      || jsonb_build_object('transaction_id', v_data #> '{transaction,id}')) fact
+    where jsonb_typeof(fact.value) in ('number', 'string') and fact.key in (
+      'id', 'status', 'domain', 'channel', 'amount', 'requested_amount', 'currency', 'fees', 'paid_at', 'paidAt', 'created_at',
+      'refund_reference', 'refund_amount', 'resolution', 'transaction_id'));
+exception when others then
+  return '{}'; -- what Paystack signed need not be what jsonb takes: a NUL, for one
+end;
+$$;
+comment on function keyfund.facts_of(text) is 'What an event says of the money: never of the person or the card.';
+
 create function public.redact_events(p_limit integer) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -36,7 +58,8 @@ begin
     order by e.handled_at limit p_limit for update of e skip locked
   )
   update keyfund.paystack_events e
-  set body = json_build_object('event', e.event, 'reference', e.reference)::text, redacted_at = now()
+  set body = json_build_object('event', e.event, 'reference', e.reference, 'data', keyfund.facts_of(e.body))::text,
+      redacted_at = now()
   from old where e.id = old.id;
   get diagnostics v_redacted = row_count;
   return v_redacted;

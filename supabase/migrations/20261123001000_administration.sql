@@ -108,7 +108,8 @@ comment on function public.read_payment(text) is 'For administrators: all that i
 create function keyfund.describe_event(p_event keyfund.paystack_events) returns jsonb
 language sql stable set search_path = '' as $$
   -- Never the body: it holds card authorisations and other people's data.
-  select to_jsonb(p_event) - 'body' - 'lease_token' - 'fingerprint';
+  select to_jsonb(p_event) - 'body' - 'lease_token' - 'fingerprint'
+    || jsonb_build_object('facts', keyfund.facts_of(p_event.body));
 $$;
 
 create index paystack_events_outcome_idx on keyfund.paystack_events (outcome, id) where outcome = 'not_ours';

@@ -187,6 +187,8 @@ def test_a_charge_of_nobody_s_order_is_kept_and_shown(world: World, admin: User)
     (event,) = until(shown, what="it is shown")
     assert (event["event"], event["outcome"]) == ("charge.success", "not_ours")
     assert not {"body", "lease_token", "fingerprint"} & event.keys()
+    assert (event["facts"]["amount"], event["facts"]["currency"]) == (PRICE, "NGN")
+    assert "customer" not in str(event)
     assert rpc(world, admin, "read_concerns")["unknown_payments"] == before + 1
     assert world.rest(admin, "POST", "/rpc/list_events", json={"only_kind": "odd"}).status_code == 400
 
