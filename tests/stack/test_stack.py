@@ -23,6 +23,7 @@ import signal, sys
 from pathlib import Path
 from dev.control import Control
 from dev.stack import Stack
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 with Stack(Path(sys.argv[1]), lambda line: print(line, flush=True)) as stack, Control(stack):
     print("up", flush=True)
     signal.pause()
