@@ -158,12 +158,23 @@ def test_every_door_of_litellm_that_a_key_may_use_is_charged(world: World) -> No
         answers = dict(zip(DOORS, pool.map(knock, DOORS), strict=True))
     answered = {what for what, answer in answers.items() if answer.status_code == 200}
     assert {"chat", "completions", "embeddings", "messages", "responses"} <= answered
+    priced = {what for what in answered if not (what in STUBBED and is_stub(answers[what]))}
+    free = uncharged(world, priced, accounts)
+    # LiteLLM 1.106.2 now and then loses the spend of a single call to /v1/messages, when many come at once. That
+    # is a call, not a door: a door that is free stays free however often it is used.
+    for what in free:
+        for _ in range(3):
+            assert knock(what).status_code == 200
+    assert uncharged(world, free, accounts) == set()
+
+
+def uncharged(world: World, doors: set[str], accounts: dict[str, User]) -> set[str]:
+    """Doors of which LiteLLM shows no spend, seconds after its flush."""
     deadline = time.monotonic() + 20
-    free = {what for what in answered if not (what in STUBBED and is_stub(answers[what]))}
-    while free and time.monotonic() < deadline:
-        free = {what for what in free if not is_charged(world, accounts[what])}
+    while doors and time.monotonic() < deadline:
+        doors = {what for what in doors if not is_charged(world, accounts[what])}
         time.sleep(0.2)
-    assert free == set()
+    return doors
 
 
 def test_a_blocked_revoked_or_orphaned_key_is_stopped_whatever_else_is_asked_meanwhile(world: World) -> None:
