@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     worker_metrics_port: Port | None = None
     metrics_token: Secret | None = None
     allowed_origins: Annotated[list[Origin], NoDecode] = []
+    api_rate_per_minute: Annotated[int, Field(ge=0, le=100_000)] = 300
 
     receipt_seller: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2

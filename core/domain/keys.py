@@ -1,7 +1,10 @@
 """What we want LiteLLM to hold for a key, what it shows, and how the two differ."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+
+ADMIN_ROLES = ("proxy_admin", "proxy_admin_viewer")  # LiteLLM holds these to no budget
 
 
 class KeyState(StrEnum):
@@ -28,6 +31,10 @@ class WantedKey:
     revision: int
     confirmed: bool
     maybe_created: bool
+    models: tuple[str, ...] | None = None
+    """The only models that the key may use; empty: all; None: whatever LiteLLM has."""
+    previous_hash: str | None = None
+    """The string before this one, whose spend counts against this period's cap."""
 
     @property
     def blocked(self) -> bool:
@@ -46,6 +53,11 @@ class ObservedKey:
     budget_duration: str | None
     rpm_limit: int | None
     tpm_limit: int | None
+    models: tuple[str, ...] = ()
+    spend_micros: int = field(default=0, compare=False)
+    resets_at: datetime | None = field(default=None, compare=False)
+    can_manage: bool = False
+    """Whether it may do more than call models, such as make keys of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,8 @@ class ObservedUser:
     budget_duration: str | None
     spend_micros: int
     role: str | None
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
 
 
 def differences(wanted: WantedKey, observed: ObservedKey) -> tuple[str, ...]:
@@ -73,15 +87,23 @@ def differences(wanted: WantedKey, observed: ObservedKey) -> tuple[str, ...]:
         "budget_duration": (wanted.budget_duration, observed.budget_duration),
         "rpm_limit": (wanted.rpm_limit, observed.rpm_limit),
         "tpm_limit": (wanted.tpm_limit, observed.tpm_limit),
+        "models": (None, None) if wanted.models is None else (sorted(wanted.models), sorted(observed.models)),
+        "allowed_routes": (False, observed.can_manage),
     }
     return tuple(name for name, (want, have) in pairs.items() if want != have)
 
 
-def holds_wallet(observed: ObservedUser | None, budget_micros: int) -> bool:
+def holds_wallet(
+    observed: ObservedUser | None,
+    budget_micros: int,
+    rpm_limit: int | None = None,
+    tpm_limit: int | None = None,
+) -> bool:
     """Whether LiteLLM's user row is the wallet: the amount, for life, and a role that is subject to it."""
     return (
         observed is not None
         and observed.budget_micros == budget_micros
         and observed.budget_duration is None
-        and observed.role not in ("proxy_admin", "proxy_admin_viewer")
+        and (observed.rpm_limit, observed.tpm_limit) == (rpm_limit, tpm_limit)
+        and observed.role not in ADMIN_ROLES
     )

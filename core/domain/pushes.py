@@ -20,6 +20,9 @@ class Push:
     keys: tuple[WantedKey, ...]
     live_keys: tuple[str, ...]
     waits_for_effect: bool
+    models: tuple[str, ...] = ()
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
 
 
 class Outcome(StrEnum):
@@ -31,9 +34,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyResult:
-    """How the push of one key went; ``revision`` is the one that was pushed."""
+    """How the push of one key went; ``revision`` is the one that was pushed.
+
+    It is about the string that was pushed, by its hash: the key may have been rotated meanwhile.
+    """
 
     id: str
+    key_hash: str
     revision: int
     outcome: Outcome
     error: str | None = None

@@ -7,7 +7,7 @@ The caller holds the account's lease; no write is begun that could outlast it.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey, differences, holds_wallet
 from core.domain.pushes import Effect, KeyResult, Outcome, Probe, Push, Verdict
@@ -166,11 +166,12 @@ class _Attempt:
         vanished = user is None and self._push.confirmed
         if vanished:
             await self._stop_keys()
-        if user is None or not holds_wallet(user, budget):
+        limits = (self._push.rpm_limit, self._push.tpm_limit)
+        if user is None or not holds_wallet(user, budget, *limits):
             self._lease.check()
-            await self._litellm.write_wallet(self._push.user_id, budget)
+            await self._litellm.write_wallet(self._push.user_id, budget, *limits)
             user = await self._litellm.read_user(self._push.user_id)
-        if user is None or not holds_wallet(user, budget):
+        if user is None or not holds_wallet(user, budget, *limits):
             raise RefusedError("litellm_wallet_differs", "LiteLLM shows another wallet than it was given.")
         return user
 
@@ -231,20 +232,22 @@ class _Attempt:
     async def _push_key(self, key: WantedKey) -> KeyResult | None:
         async with self._pusher.keys_at_once:
             try:
+                if key.previous_hash is not None and not key.blocked:
+                    key = await self._count_previous(key, key.previous_hash)
                 observed = await self._converge(key)
             except LeaseLostError:
                 return None
             except TransientError as error:
                 outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.TRANSIENT
                 wait = error.retry_after_seconds
-                return KeyResult(key.id, key.revision, outcome, str(error), wait)
+                return KeyResult(key.id, key.key_hash, key.revision, outcome, str(error), wait)
             except RefusedError as error:
-                return KeyResult(key.id, key.revision, Outcome.REFUSED, str(error))
+                return KeyResult(key.id, key.key_hash, key.revision, Outcome.REFUSED, str(error))
         wrong = differences(key, observed) if observed is not None else ()
         if wrong:
             error_text = f"litellm_key_differs: LiteLLM shows another {', '.join(wrong)} than it was given."
-            return KeyResult(key.id, key.revision, Outcome.REFUSED, error_text)
-        return KeyResult(key.id, key.revision, Outcome.SYNCED)
+            return KeyResult(key.id, key.key_hash, key.revision, Outcome.REFUSED, error_text)
+        return KeyResult(key.id, key.key_hash, key.revision, Outcome.SYNCED)
 
     async def _converge(self, key: WantedKey) -> ObservedKey | None:
         """Make LiteLLM hold the key as wanted; returns it as read back, None if it rightly is not there."""
@@ -259,6 +262,13 @@ class _Attempt:
             await self._change(key, observed)
             observed = await self._read_back(key)
         return observed
+
+    async def _count_previous(self, key: WantedKey, previous_hash: str) -> WantedKey:
+        """A rotated key begins with what its former string left of this period's cap."""
+        previous = await self._litellm.read_key(previous_hash)
+        spent = -(-previous.spend_micros // 10_000) if previous else 0  # rounded up: a cap is never exceeded
+        left = await self._store.record_period(key, spent, previous.resets_at if previous else None)
+        return replace(key, budget_cents=left)
 
     async def _create(self, key: WantedKey) -> ObservedKey:
         if key.confirmed:
@@ -276,8 +286,9 @@ class _Attempt:
         if key.blocked:
             await self._litellm.block_key(key.key_hash)
             return
-        if differences(key, observed) != ("blocked",):
-            await self._litellm.update_key(key)
+        wrong = differences(key, observed)
+        if wrong != ("blocked",):
+            await self._litellm.update_key(key, narrow="allowed_routes" in wrong)
         if observed.blocked:
             await self._litellm.unblock_key(key.key_hash)
 
@@ -301,7 +312,7 @@ class _Attempt:
         fresh = [key.key for key in keys if key.id in synced and key.key is not None]
         for candidate in (*fresh, *self._push.live_keys)[:3]:
             try:
-                probe = await self._litellm.probe_key(candidate)
+                probe = await self._litellm.probe_key(candidate, next(iter(self._push.models), None))
             except KeyfundError:
                 return Effect.UNKNOWN
             if probe is Probe.WALLET_EXCEEDED:

@@ -7,27 +7,40 @@ explicit nulls clear; a 200 proves nothing about values, so everything is read b
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import httpx
 import stamina
 
+from core.domain.drift import ListedKey, ListedPage
 from core.domain.keys import ObservedKey, ObservedUser, WantedKey
-from core.domain.money import cents_from_dollars, dollars_from_cents, dollars_from_micros, micros_from_dollars
-from core.domain.pushes import Probe, Spender, SpendPage
+from core.domain.money import dollars_from_cents, dollars_from_micros
+from core.domain.pushes import Probe, SpendPage
 from core.errors import RefusedError, TransientError
-from core.http import make_client, retry_after_seconds
+from core.gateways.answers import (
+    BudgetRefusedError,
+    Json,
+    WrongCredentialsError,
+    check_about,
+    is_account,
+    listed_key,
+    observed_key,
+    observed_user,
+    read_answer,
+    rubbish,
+    spender_of,
+)
+from core.http import make_client
 from core.metrics import CALL_SECONDS
 from core.settings import Settings
 
-Json = dict[str, Any]
 PAGE_SIZE = 100  # the largest that LiteLLM gives
-BUDGET_OWNER = re.compile(r"\b(Key|User)=")
+MOST_BACKS = 100
+BY_HASH = {"sort_by": "token", "sort_order": "asc"}  # an order that use does not disturb
+WITH_USERS = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "user"}
 
 
 class LiteLLM:
@@ -56,11 +69,15 @@ class LiteLLM:
         body = await self._read("/v2/user/info", {"user_id": user_id})
         if body is None:
             return None
-        _check_about(body.get("user_id"), user_id)
-        return _observed_user(body)
+        check_about(body.get("user_id"), user_id)
+        return observed_user(body)
 
-    async def write_wallet(self, user_id: str, budget_micros: int) -> None:
+    async def write_wallet(
+        self, user_id: str, budget_micros: int, rpm_limit: int | None = None, tpm_limit: int | None = None
+    ) -> None:
         """Make the user's budget this amount for life, creating the row where it is missing.
+
+        The limits are per minute over all keys together; None: none.
 
         Never a role or an e-mail: with a role LiteLLM adds resets of its own. ``spend`` is never written.
         """
@@ -70,6 +87,8 @@ class LiteLLM:
             "user_id": user_id,
             "max_budget": dollars_from_micros(budget_micros),
             "budget_duration": None,
+            "rpm_limit": rpm_limit,
+            "tpm_limit": tpm_limit,
         }
         await self._write(f"{self._base_url}/user/update", body)
 
@@ -89,29 +108,29 @@ class LiteLLM:
 
     async def read_key(self, key_hash: str) -> ObservedKey | None:
         """The key as LiteLLM shows it; None when it never existed or was deleted."""
+        info = await self._read_info(key_hash)
+        return None if info is None else observed_key(info)
+
+    async def find_key(self, key_hash: str) -> ListedKey | None:
+        """The same with all that LiteLLM tells of it but its user."""
+        info = await self._read_info(key_hash)
+        return None if info is None else listed_key(key_hash, info)
+
+    async def _read_info(self, key_hash: str) -> Mapping[str, Any] | None:
         body = await self._read("/key/info", {"key": key_hash})
         if body is None:
             return None
-        _check_about(body.get("key"), key_hash)
+        check_about(body.get("key"), key_hash)
         info = body.get("info")
         if not isinstance(info, Mapping):
-            raise _rubbish()
-        if info.get("status") == "deleted":
-            return None
-        budget = info.get("max_budget")
-        return ObservedKey(
-            user_id=info.get("user_id"),
-            team_id=info.get("team_id"),
-            blocked=bool(info.get("blocked")),
-            budget_cents=None if budget is None else cents_from_dollars(budget),
-            budget_duration=info.get("budget_duration"),
-            rpm_limit=info.get("rpm_limit"),
-            tpm_limit=info.get("tpm_limit"),
-        )
+            raise rubbish()
+        return None if info.get("status") == "deleted" else info
 
-    async def update_key(self, wanted: WantedKey) -> None:
-        """Set the key's owner and limits; its spend and state stay."""
+    async def update_key(self, wanted: WantedKey, *, narrow: bool = False) -> None:
+        """Set the key's owner and limits; its spend and state stay. ``narrow``: let it call models alone."""
         body = {"key": wanted.key_hash, "user_id": wanted.user_id, "team_id": None, **_limits(wanted)}
+        if narrow:
+            body["allowed_routes"] = ["llm_api_routes"]  # what key_type llm_api comes to
         await self._write(self._update_url, body)
 
     async def block_key(self, key_hash: str) -> None:
@@ -142,24 +161,63 @@ class LiteLLM:
         """The users behind all keys, page by page, in an order that use does not disturb."""
         page = 1
         while True:
-            answer = await self._read_keys({"sort_by": "token", "sort_order": "asc"}, page)
+            answer = await self._read_keys(BY_HASH, page)
             yield answer
             if answer.is_last:
                 return
             page += 1
 
     async def _read_keys(self, order: Mapping[str, str], page: int) -> SpendPage:
-        fixed = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "user"}
-        body = await self._read("/key/list", {**order, **fixed, "page": str(page)})
+        body = await self._read("/key/list", {**order, **WITH_USERS, "page": str(page)})
         keys = [key for key in (body or {}).get("keys") or [] if isinstance(key, Mapping)]
         times = [datetime.fromisoformat(key["updated_at"]) for key in keys if key.get("updated_at")]
-        spenders = {key["user_id"]: _spender(key) for key in keys if _is_account(key.get("user_id"))}
+        spenders = {key["user_id"]: spender_of(key) for key in keys if is_account(key.get("user_id"))}
         return SpendPage(
             spenders=tuple(spenders.values()),
             oldest=min(times, default=None),
             newest=max(times, default=None),
             is_last=page >= int((body or {}).get("total_pages") or 0),
         )
+
+    # ---------------------------------------------------------------- listing
+
+    async def list_keys(self) -> AsyncIterator[ListedPage]:
+        """All keys with their users, page by page, in the order of their hashes.
+
+        Keys that are made meanwhile push others to the next page, so that some come twice. Keys that are
+        deleted pull others to a page that was read already: it is read again when the total shows it, but
+        only so often, lest the walk never end. So one that did not come may be there all the same.
+
+        Raises:
+            TransientError: a page came short; what it left out would be taken for missing.
+        """
+        page, total, shorts, full, backs = 1, 0, 0, 0, 0
+        while True:
+            answer = await self._list_page(page)
+            if answer.total < total and backs < MOST_BACKS:
+                backs += 1
+                page = max(1, page - 1 - (total - answer.total) // PAGE_SIZE)
+                total = answer.total
+                continue
+            full = full or len(answer.keys)
+            if len(answer.keys) < full and page < answer.pages:
+                if (shorts := shorts + 1) > 2:
+                    raise rubbish()
+                continue
+            total, shorts = answer.total, 0
+            yield answer
+            if page >= answer.pages:
+                return
+            page += 1
+
+    async def _list_page(self, page: int) -> ListedPage:
+        body = await self._read("/key/list", {**BY_HASH, **WITH_USERS, "page": str(page)}) or {}
+        rows, pages, total = body.get("keys"), body.get("total_pages"), body.get("total_count")
+        if not isinstance(rows, list) or not isinstance(pages, int) or not isinstance(total, int):
+            raise rubbish()
+        if any(not isinstance(row, Mapping) or not isinstance(row.get("token"), str) for row in rows):
+            raise rubbish()
+        return ListedPage(tuple(listed_key(row["token"], row) for row in rows), pages, total)
 
     # ----------------------------------------------------------------- health
 
@@ -180,10 +238,10 @@ class LiteLLM:
         groups = [group for group in body.get("data") or [] if isinstance(group, Mapping)]
         return tuple(sorted(str(group.get("model_group")) for group in groups if not _has_price(group)))
 
-    async def probe_key(self, key: str) -> Probe:
-        """Ask, free of charge and off the rate limit, whether this key may spend now."""
+    async def probe_key(self, key: str, model: str | None = None) -> Probe:
+        """Ask, free of charge and off the rate limit, whether this key may spend on that model, or on any."""
         try:
-            model = await self._any_model()
+            model = model or await self._any_model()
             await self._send(
                 "POST",
                 f"{self._base_url}/utils/token_counter",
@@ -261,26 +319,7 @@ class LiteLLM:
             ) from None
         finally:
             CALL_SECONDS.labels("litellm", outcome).observe(time.monotonic() - began)
-        return _read_answer(response)
-
-
-class BudgetRefusedError(RefusedError):
-    """A budget is used up; ``owner`` is Key or User."""
-
-    def __init__(self, owner: str) -> None:
-        super().__init__("litellm_budget_exceeded", "The budget is used up.", status=422)
-        self.owner = owner
-
-
-class WrongCredentialsError(TransientError):
-    """LiteLLM does not accept the key of this call."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "litellm_unauthorised",
-            "LiteLLM does not accept our key: check LITELLM_MASTER_KEY.",
-            retry_after_seconds=30,
-        )
+        return read_answer(response)
 
 
 def make_litellm_client(settings: Settings) -> httpx.AsyncClient:
@@ -290,101 +329,18 @@ def make_litellm_client(settings: Settings) -> httpx.AsyncClient:
 
 
 def _limits(wanted: WantedKey) -> Json:
-    return {
+    limits: Json = {
         "max_budget": None if wanted.budget_cents is None else dollars_from_cents(wanted.budget_cents),
         "budget_duration": wanted.budget_duration,
         "rpm_limit": wanted.rpm_limit,
         "tpm_limit": wanted.tpm_limit,
     }
+    return limits if wanted.models is None else limits | {"models": list(wanted.models)}
 
 
 def _has_price(group: Mapping[str, Any]) -> bool:
     return bool(group.get("input_cost_per_token") or group.get("output_cost_per_token"))
 
 
-def _is_account(user_id: object) -> bool:
-    """Our accounts are Supabase users, so their ids are UUIDs; others on the same LiteLLM are not ours."""
-    try:
-        return isinstance(user_id, str) and str(UUID(user_id)) == user_id
-    except ValueError:
-        return False
-
-
-def _spender(key: Mapping[str, Any]) -> Spender:
-    user = key.get("user")
-    return Spender(key["user_id"], _observed_user(user) if isinstance(user, Mapping) else None)
-
-
-def _observed_user(row: Mapping[str, Any]) -> ObservedUser:
-    budget = row.get("max_budget")
-    return ObservedUser(
-        budget_micros=None if budget is None else micros_from_dollars(budget),
-        budget_duration=row.get("budget_duration"),
-        spend_micros=micros_from_dollars(row.get("spend") or 0.0),
-        role=row.get("user_role"),
-    )
-
-
 def _certainly_not_sent(error: Exception) -> bool:
     return isinstance(error, TransientError) and error.code == "litellm_unreachable"
-
-
-def _read_answer(response: httpx.Response) -> Json:
-    """Translate LiteLLM's answers, in all of its three error envelopes, into ours."""
-    status = response.status_code
-    body = _json(response)
-    if response.is_success:
-        if body is None:
-            raise _rubbish()
-        return body
-    if _error_type(body) == "budget_exceeded":
-        # By its type, never by its status: that is configurable.
-        owner = BUDGET_OWNER.search(str(body))
-        raise BudgetRefusedError(owner.group(1) if owner else "Key")
-    if status in (401, 403):
-        raise WrongCredentialsError
-    if status in (408, 429) or status >= 500 or status < 400:
-        raise TransientError(
-            f"litellm_http_{status}",
-            f"LiteLLM answered {status}.",
-            # The answer of a gateway in between says nothing of what LiteLLM does with the request.
-            outcome_unknown=status in (408, 500, 502, 504),
-            retry_after_seconds=retry_after_seconds(response),
-        )
-    if not _is_its_own(body):
-        # A 404 of some ingress taken for "no such user" would begin an epoch and charge the spend again.
-        raise TransientError(
-            "litellm_not_itself", f"Something in front of LiteLLM answered {status}.", outcome_unknown=True
-        )
-    raise RefusedError(f"litellm_http_{status}", f"LiteLLM refused with {status}.", status=status)
-
-
-def _is_its_own(body: Json | None) -> bool:
-    """Whether LiteLLM wrote this error; FastAPI's answer to an unknown address means a wrong base URL."""
-    return body is not None and ("error" in body or body.get("detail", "Not Found") != "Not Found")
-
-
-def _check_about(have: object, wanted: str) -> None:
-    """A document about something else is not LiteLLM's answer: what it lacks means nothing."""
-    if have != wanted:
-        raise _rubbish()
-
-
-def _rubbish() -> TransientError:
-    """A proxy's page, perhaps: whether LiteLLM ever saw the request is anyone's guess."""
-    return TransientError(
-        "litellm_rubbish", "LiteLLM answered with something unexpected.", outcome_unknown=True
-    )
-
-
-def _json(response: httpx.Response) -> Json | None:
-    try:
-        body = response.json()
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _error_type(body: Json | None) -> str | None:
-    error = (body or {}).get("error") or (body or {}).get("detail")
-    return error.get("type") if isinstance(error, dict) else None

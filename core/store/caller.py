@@ -26,10 +26,18 @@ class CallerStore:
         )
 
     async def list_keys(self) -> list[Json]:
-        """Keys, newest first; the placeholder and revoked keys are left out."""
+        """Keys, newest first; the placeholder and revoked keys are left out.
+
+        A rotated key has its former string, while that is alive, under ``former``.
+        """
         query = self._rest.from_("virtual_keys").select("*")
-        kept = query.in_("state", ["active", "blocked"]).order("created_at", desc=True)
-        return list(await execute(kept))
+        rows = await execute(query.in_("state", ["active", "blocked"]).order("created_at", desc=True))
+        former = {row["successor_id"]: row for row in rows if row["successor_id"] is not None}
+        return [row | {"former": former.get(row["id"])} for row in rows if row["successor_id"] is None]
+
+    async def rotate_key(self, key_id: str, overlap_seconds: int) -> Json:
+        arguments = {"key_id": key_id, "overlap_seconds": overlap_seconds}
+        return await self._key("rotate_virtual_key", arguments)
 
     async def list_packages(self) -> list[Json]:
         query = self._rest.from_("credit_packages").select("id,name,credits,amount,currency")
@@ -88,9 +96,36 @@ class CallerStore:
         arguments: Any = {"reference": reference, "accept": accept, "reason": reason}
         await execute(self._rest.rpc("decide_review", arguments))
 
+    async def note_refund(self, reference: str, reason: str) -> None:
+        """Write down that a refund is asked of Paystack."""
+        arguments: Any = {"reference": reference, "reason": reason}
+        await execute(self._rest.rpc("note_refund", arguments))
+
     async def resync_account(self, account_id: str) -> None:
         """Have an account's wallet and failed keys pushed again, parked or not."""
         await execute(self._rest.rpc("resync_account", {"account_id": account_id}))
+
+    async def read_key(self, key_id: str) -> Json:
+        """How anybody's key stands, without the key itself."""
+        return dict(await execute(self._rest.rpc("read_key", {"key_id": key_id})))
+
+    async def resync_any_key(self, key_id: str) -> Json:
+        """Have anybody's key compared with LiteLLM again; the row without the key itself."""
+        return dict(await execute(self._rest.rpc("resync_any_key", {"key_id": key_id})))
+
+    async def list_failing_keys(self, after_key: str | None, limit: int) -> list[Json]:
+        """Everybody's keys that failed, after this one, without the keys themselves."""
+        arguments: Any = {"page_size": limit, **({"after_key": after_key} if after_key else {})}
+        return list(await execute(self._rest.rpc("list_failing_keys", arguments)))
+
+    async def resync_failed(self, resync_id: int | None) -> Json:
+        """Make the next batch of all that failed due: of this resync; None: the one under way, or a new."""
+        arguments: Any = {} if resync_id is None else {"resync_id": resync_id}
+        return dict(await execute(self._rest.rpc("resync_failed", arguments)))
+
+    async def read_resync(self) -> Json:
+        """How far the last resync is."""
+        return dict(await execute(self._rest.rpc("read_resync", {})))
 
     # -----------------------------------------------------------------------
 

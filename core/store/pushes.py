@@ -38,6 +38,21 @@ class PushStore(Functions):
         """Have all live keys of the account read again soon; returns their hashes."""
         return list(await self._call("recheck_keys", user_id=push.user_id, token=push.token))
 
+    async def record_period(self, key: WantedKey, spent_cents: int, ends_at: datetime | None) -> int | None:
+        """Report what the string before had spent of the cap; returns what is left of it, in US cents."""
+        left = await self._call(
+            "record_period",
+            key_id=key.id,
+            previous_hash=key.previous_hash,
+            spent_cents=spent_cents,
+            ends_at=ends_at.isoformat() if ends_at else None,
+        )
+        return None if left is None else int(left)
+
+    async def retire_keys(self, limit: int) -> int:
+        """Revoke former strings whose overlap is over, and end periods; returns how many."""
+        return int(await self._call("retire_keys", limit=limit))
+
     async def finish_push(
         self,
         push: Push,
@@ -132,6 +147,9 @@ def _push(row: Json) -> Push:
         keys=tuple(_wanted(row, key) for key in row["keys"]),
         live_keys=tuple(row["live_keys"]),
         waits_for_effect=row["waits_for_effect"],
+        models=tuple(row["models"]),
+        rpm_limit=row["rpm_limit"],
+        tpm_limit=row["tpm_limit"],
     )
 
 
@@ -151,12 +169,15 @@ def _wanted(account: Json, key: Json) -> WantedKey:
         revision=key["revision"],
         confirmed=key["confirmed"],
         maybe_created=key["maybe_created"],
+        models=None if key["models"] is None else tuple(key["models"]),
+        previous_hash=key["previous_hash"],
     )
 
 
 def _result(result: KeyResult) -> Json:
     return {
         "id": result.id,
+        "key_hash": result.key_hash,
         "revision": result.revision,
         "outcome": result.outcome.value,
         "error": result.error,

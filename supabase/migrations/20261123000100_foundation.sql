@@ -16,6 +16,13 @@ create table keyfund.settings (
   key_tpm_limit integer not null default 10000 check (key_tpm_limit > 0),
   keys_per_account integer not null default 1000 check (keys_per_account > 0),
   open_orders_per_hour integer not null default 20 check (open_orders_per_hour > 0),
+  provision_at_signup boolean not null default false,
+  most_rpm_limit integer check (most_rpm_limit > 0),
+  most_tpm_limit integer check (most_tpm_limit > 0),
+  most_max_budget integer check (most_max_budget >= 0),
+  allowed_models text[] check (cardinality(allowed_models) > 0),
+  account_rpm_limit integer check (account_rpm_limit > 0),
+  account_tpm_limit integer check (account_tpm_limit > 0),
   parking_refusals integer not null default 5 check (parking_refusals > 0)
 );
 comment on table keyfund.settings is 'One row: what an operator may set. Change it with SQL; the processes read it through functions.';
@@ -23,6 +30,10 @@ comment on column keyfund.settings.installation_id is 'Marks our keys in a LiteL
 comment on column keyfund.settings.credit_value_cents is 'US cents of LiteLLM usage that one credit buys. Fixed at the first ledger entry.';
 comment on column keyfund.settings.signup_credits is 'Credits granted once per person; 0 grants none.';
 comment on column keyfund.settings.open_orders_per_hour is 'How many orders an account may open in an hour without paying them.';
+comment on column keyfund.settings.provision_at_signup is 'Make a working key at sign-up instead of a placeholder.';
+comment on column keyfund.settings.most_rpm_limit is 'Ceilings for a key''s limits (requests and tokens per minute, US cents per period); null: none.';
+comment on column keyfund.settings.allowed_models is 'The only models that keys may use; null: all that LiteLLM offers.';
+comment on column keyfund.settings.account_rpm_limit is 'Limits of an account over all of its keys together; null: none.';
 comment on column keyfund.settings.parking_refusals is 'How often LiteLLM may refuse one thing before it waits for a person. Outages never count.';
 alter table keyfund.settings enable row level security;
 insert into keyfund.settings default values;

@@ -17,6 +17,7 @@ create table public.virtual_keys (
     constraint virtual_keys_budget_duration_check check (budget_duration ~ '^([1-9][0-9]{0,4}[smhdw]|1mo)$'),
   rpm_limit integer default 100 constraint virtual_keys_rpm_limit_check check (rpm_limit > 0),
   tpm_limit integer default 10000 constraint virtual_keys_tpm_limit_check check (tpm_limit > 0),
+  models text[],
   sync_status varchar(20) not null default 'pending'
     constraint virtual_keys_sync_status_check check (sync_status in ('pending', 'synced', 'failed')),
   last_synced_at timestamptz,
@@ -30,6 +31,15 @@ create table public.virtual_keys (
   attempts integer not null default 0,
   refusals integer not null default 0,
   revoked_at timestamptz,
+  most_rpm_limit integer constraint virtual_keys_most_rpm_limit_check check (most_rpm_limit > 0),
+  most_tpm_limit integer constraint virtual_keys_most_tpm_limit_check check (most_tpm_limit > 0),
+  most_max_budget integer constraint virtual_keys_most_max_budget_check check (most_max_budget >= 0),
+  rotations integer not null default 0,
+  successor_id uuid references public.virtual_keys (id),
+  retires_at timestamptz,
+  previous_hash text,
+  period_spent integer not null default 0 constraint virtual_keys_period_spent_check check (period_spent >= 0),
+  period_ends_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint virtual_keys_placeholder_has_no_key check (state <> 'placeholder' or litellm_key_id is null)
@@ -47,6 +57,17 @@ comment on column public.virtual_keys.last_error is 'Our own code and sentence, 
 comment on column public.virtual_keys.revision is 'The account''s revision at which this key last changed.';
 comment on column public.virtual_keys.create_sent_at is 'When a pusher first took the key to create it: from then on it may exist in LiteLLM.';
 comment on column public.virtual_keys.confirmed_at is 'When LiteLLM first showed the key: from then on it is never created again.';
+comment on column public.virtual_keys.models is 'The only models it may use; empty: all; null: whatever LiteLLM has, as of a key from before.';
+comment on column public.virtual_keys.most_rpm_limit is 'An administrator''s ceilings for this key, which its owner cannot go beyond; null: the installation''s.';
+comment on column public.virtual_keys.rotations is 'How often the key string was replaced; the row and its history stay.';
+comment on column public.virtual_keys.successor_id is 'This is the former string of that key, alive until retires_at.';
+comment on column public.virtual_keys.previous_hash is 'The string before this one: what it spent counts against this period''s cap.';
+comment on column public.virtual_keys.period_spent is 'US cents that former strings spent of the cap, until period_ends_at.';
+create index virtual_keys_successor_id_idx on public.virtual_keys (successor_id);
+create unique index virtual_keys_successor_id_key on public.virtual_keys (successor_id) where state <> 'revoked';
+-- What a clock changes: strings that retire, periods that end.
+create index virtual_keys_retiring_idx on public.virtual_keys (retires_at) where successor_id is not null and state <> 'revoked';
+create index virtual_keys_periods_idx on public.virtual_keys (period_ends_at) where period_ends_at is not null;
 create index virtual_keys_user_id_idx on public.virtual_keys (user_id, created_at);
 -- At most one placeholder per account, whoever calls ensure_account() at once.
 create unique index virtual_keys_one_placeholder on public.virtual_keys (user_id) where state = 'placeholder';
@@ -75,13 +96,21 @@ create function keyfund.stamp_key() returns trigger
 language plpgsql set search_path = '' as $$
 declare
   v_changed boolean;
+  v_settings keyfund.settings;
 begin
+  select * into strict v_settings from keyfund.settings;
   if new.cap is null then
     new.cap := case when new.max_budget is null then 'wallet' else 'fixed' end;
   end if;
   if new.cap = 'wallet' and new.state <> 'revoked' then
     select keyfund.wallet_cents(a) into new.max_budget from keyfund.accounts a where a.user_id = new.user_id;
   end if;
+  -- Ceilings hold whoever writes, and whenever they were set; functions refuse what is beyond them first.
+  new.max_budget := least(new.max_budget, new.most_max_budget, v_settings.most_max_budget);
+  new.rpm_limit := least(new.rpm_limit, new.most_rpm_limit, v_settings.most_rpm_limit);
+  new.tpm_limit := least(new.tpm_limit, new.most_tpm_limit, v_settings.most_tpm_limit);
+  new.models := case when new.models is null and v_settings.allowed_models is null then null
+    else coalesce(v_settings.allowed_models, '{}') end;
   if new.state <> 'placeholder' and new.key_hash is null then
     new.litellm_key_id := coalesce(new.litellm_key_id, keyfund.new_key_string());
     new.key_hash := encode(sha256(convert_to(new.litellm_key_id, 'UTF8')), 'hex');
@@ -91,12 +120,14 @@ begin
     if old.state = 'revoked' and new.state <> 'revoked' then
       raise exception 'a revoked key stays revoked';
     end if;
-    if old.key_hash is not null and (new.key_hash is distinct from old.key_hash
+    if old.key_hash is not null and new.rotations = old.rotations and (new.key_hash is distinct from old.key_hash
         or (new.litellm_key_id is not null and new.litellm_key_id is distinct from old.litellm_key_id)) then
-      raise exception 'a key string is never replaced';
+      raise exception 'a key string is never replaced but by a rotation';
     end if;
-    v_changed := (old.state, old.max_budget, old.budget_duration, old.rpm_limit, old.tpm_limit)
-      is distinct from (new.state, new.max_budget, new.budget_duration, new.rpm_limit, new.tpm_limit);
+    -- What former strings spent only matters to LiteLLM when it stops counting.
+    v_changed := new.period_spent < old.period_spent
+      or (old.state, old.max_budget, old.budget_duration, old.rpm_limit, old.tpm_limit, old.models, old.rotations)
+      is distinct from (new.state, new.max_budget, new.budget_duration, new.rpm_limit, new.tpm_limit, new.models, new.rotations);
   else
     v_changed := new.sync_status <> 'synced';
   end if;
@@ -154,12 +185,39 @@ begin
   perform keyfund.touch_account(new.id, true);
   update public.virtual_keys set sync_status = 'pending', next_attempt_at = now()
   where user_id = new.id and state in ('active', 'blocked'); -- they wait for the wallet
+  perform keyfund.note('account_' || case new.status when 'active' then 'reinstated' else new.status end, new.id);
   return null;
 end;
 $$;
 comment on function keyfund.follow_status() is 'Suspended or back: the wallet in LiteLLM becomes 0 or what it was, before anything else is pushed.';
 create trigger profiles_status_is_followed after update of status on public.profiles
   for each row when (old.status is distinct from new.status) execute function keyfund.follow_status();
+
+create function keyfund.follow_settings() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  -- Lower ceilings and other models reach the keys they concern: the rows' own trigger applies them.
+  update public.virtual_keys set updated_at = now()
+  where state <> 'revoked' and (max_budget > new.most_max_budget or rpm_limit > new.most_rpm_limit
+    or tpm_limit > new.most_tpm_limit or (rpm_limit is null and new.most_rpm_limit is not null)
+    or (tpm_limit is null and new.most_tpm_limit is not null)
+    or old.allowed_models is distinct from new.allowed_models);
+  if (old.account_rpm_limit, old.account_tpm_limit) is distinct from (new.account_rpm_limit, new.account_tpm_limit) then
+    perform keyfund.touch_account(user_id) from keyfund.accounts where confirmed_at is not null;
+  end if;
+  return null;
+end;
+$$;
+create trigger settings_are_followed after update on keyfund.settings
+  for each row execute function keyfund.follow_settings();
+
+create function keyfund.cap_cents(p_key public.virtual_keys) returns integer
+language sql stable set search_path = '' as $$
+  select case when p_key.period_ends_at > now() then greatest(0, p_key.max_budget - p_key.period_spent)
+    else p_key.max_budget end;
+$$;
+comment on function keyfund.cap_cents(public.virtual_keys) is
+  'The max_budget that LiteLLM must hold for the key''s string: the cap less what former strings spent in this period.';
 
 -- --------------------------------------------------- what owners may do
 
@@ -177,6 +235,19 @@ begin
   end if;
   if v_key.state = 'revoked' then
     perform keyfund.refuse(409, 'key_revoked', 'This key is revoked for good. Create a new one.');
+  end if;
+  return v_key;
+end;
+$$;
+comment on function keyfund.own_key(uuid) is 'The caller''s key, locked after its account; refuses a stranger''s and a revoked one.';
+
+create function keyfund.own_current_key(p_key_id uuid) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_key(p_key_id);
+begin
+  if v_key.successor_id is not null then
+    perform keyfund.refuse(409, 'key_retiring', 'This is the former string of a rotated key: change the key itself, or revoke this one.');
   end if;
   return v_key;
 end;
@@ -200,6 +271,30 @@ begin
 end;
 $$;
 
+create function keyfund.check_ceilings(
+  p_max_budget integer, p_rpm_limit integer, p_tpm_limit integer, p_key public.virtual_keys default null
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_settings keyfund.settings;
+  v_beyond text;
+begin
+  select * into strict v_settings from keyfund.settings;
+  v_beyond := concat_ws(', ',
+    case when p_max_budget > least(p_key.most_max_budget, v_settings.most_max_budget)
+      then 'max_budget ' || least(p_key.most_max_budget, v_settings.most_max_budget) end,
+    case when p_rpm_limit > least(p_key.most_rpm_limit, v_settings.most_rpm_limit)
+      then 'rpm_limit ' || least(p_key.most_rpm_limit, v_settings.most_rpm_limit) end,
+    case when p_tpm_limit > least(p_key.most_tpm_limit, v_settings.most_tpm_limit)
+      then 'tpm_limit ' || least(p_key.most_tpm_limit, v_settings.most_tpm_limit) end);
+  if v_beyond <> '' then
+    perform keyfund.refuse(400, 'beyond_ceiling', format('Highest allowed here: %s.', v_beyond));
+  end if;
+end;
+$$;
+comment on function keyfund.check_ceilings(integer, integer, integer, public.virtual_keys) is
+  'Says which limit is beyond what the operator, or an administrator for this key, allows.';
+
 create function keyfund.open_account(p_user_id uuid) returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -220,6 +315,12 @@ end;
 $$;
 comment on function keyfund.open_account(uuid) is 'Locks the account''s profile, or says why it may do nothing.';
 
+create function keyfund.limits_of(p_key public.virtual_keys) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object('cap', p_key.cap, 'max_budget', case when p_key.cap = 'fixed' then p_key.max_budget end,
+    'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit);
+$$;
+
 create function public.create_virtual_key(
   name text default 'Key', max_budget integer default null, rpm_limit integer default null, tpm_limit integer default null
 ) returns public.virtual_keys
@@ -233,9 +334,11 @@ declare
 begin
   perform keyfund.check_limits(
     v_name, create_virtual_key.max_budget, create_virtual_key.rpm_limit, create_virtual_key.tpm_limit);
+  perform keyfund.check_ceilings(create_virtual_key.max_budget, create_virtual_key.rpm_limit, create_virtual_key.tpm_limit);
   perform keyfund.open_account(v_user_id);
   select * into strict v_settings from keyfund.settings;
-  if (select count(*) from public.virtual_keys where user_id = v_user_id and state in ('active', 'blocked'))
+  if (select count(*) from public.virtual_keys
+      where user_id = v_user_id and state in ('active', 'blocked') and successor_id is null)
       >= v_settings.keys_per_account then
     perform keyfund.refuse(409, 'too_many_keys', format('An account has at most %s keys. Revoke one first.', v_settings.keys_per_account));
   end if;
@@ -255,6 +358,7 @@ begin
       coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit))
     returning * into v_key;
   end if;
+  perform keyfund.note('key_created', v_user_id, v_key.id, keyfund.limits_of(v_key));
   return v_key;
 end;
 $$;
@@ -276,29 +380,49 @@ begin
       or (update_virtual_key.cap = 'wallet' and update_virtual_key.max_budget is not null) then
     perform keyfund.refuse(400, 'invalid_cap', 'cap is wallet (then without max_budget) or fixed.');
   end if;
-  v_key := keyfund.own_key(key_id);
+  v_key := keyfund.own_current_key(key_id);
+  perform keyfund.check_ceilings(
+    update_virtual_key.max_budget, update_virtual_key.rpm_limit, update_virtual_key.tpm_limit, v_key);
   update public.virtual_keys
   set name = coalesce(btrim(update_virtual_key.name), name),
       cap = coalesce(update_virtual_key.cap, case when update_virtual_key.max_budget is null then cap else 'fixed' end),
       max_budget = coalesce(update_virtual_key.max_budget, max_budget),
       rpm_limit = coalesce(update_virtual_key.rpm_limit, rpm_limit),
       tpm_limit = coalesce(update_virtual_key.tpm_limit, tpm_limit)
-  where id = v_key.id
-  returning * into v_key;
+  where v_key.id in (id, successor_id);
+  select * into strict v_key from public.virtual_keys where id = v_key.id;
+  perform keyfund.note('key_changed', v_key.user_id, v_key.id, keyfund.limits_of(v_key));
   return v_key;
 end;
 $$;
 comment on function public.update_virtual_key(uuid, text, integer, integer, integer, text) is
   'Changes what is given of the caller''s key. max_budget (US cents) makes its cap fixed; cap wallet makes it follow the wallet again.';
 
+create function keyfund.set_state(p_key public.virtual_keys, p_state text, p_blocked_by text, p_action text) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  -- A key is one thing to its owner, however many strings of it are alive.
+  update public.virtual_keys
+  set state = p_state, blocked_by = p_blocked_by,
+      revoked_at = case when p_state = 'revoked' then coalesce(revoked_at, now()) else revoked_at end
+  where p_key.id in (id, successor_id) and state <> 'revoked';
+  select * into strict v_key from public.virtual_keys where id = p_key.id;
+  if (p_key.state, p_key.blocked_by) is distinct from (v_key.state, v_key.blocked_by) then
+    perform keyfund.note(p_action, v_key.user_id, v_key.id);
+  end if;
+  return v_key;
+end;
+$$;
+comment on function keyfund.set_state(public.virtual_keys, text, text, text) is 'Blocks, unblocks or revokes a key with its former string, and writes it down.';
+
 create function public.block_virtual_key(key_id uuid) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_key public.virtual_keys := keyfund.own_key(key_id);
+  v_key public.virtual_keys := keyfund.own_current_key(key_id);
 begin
-  update public.virtual_keys set state = 'blocked', blocked_by = coalesce(blocked_by, 'owner')
-  where id = v_key.id returning * into v_key;
-  return v_key;
+  return keyfund.set_state(v_key, 'blocked', coalesce(v_key.blocked_by, 'owner'), 'key_blocked');
 end;
 $$;
 comment on function public.block_virtual_key(uuid) is 'Stops the caller''s key until it is unblocked.';
@@ -306,14 +430,12 @@ comment on function public.block_virtual_key(uuid) is 'Stops the caller''s key u
 create function public.unblock_virtual_key(key_id uuid) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_key public.virtual_keys := keyfund.own_key(key_id);
+  v_key public.virtual_keys := keyfund.own_current_key(key_id);
 begin
   if v_key.blocked_by = 'administrator' then
     perform keyfund.refuse(403, 'blocked_by_administrator', 'An administrator blocked this key; only an administrator can unblock it.');
   end if;
-  update public.virtual_keys set state = 'active', blocked_by = null
-  where id = v_key.id returning * into v_key;
-  return v_key;
+  return keyfund.set_state(v_key, 'active', null, 'key_unblocked');
 end;
 $$;
 comment on function public.unblock_virtual_key(uuid) is 'Lets the caller''s own blocked key work again.';
@@ -323,12 +445,105 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_key public.virtual_keys := keyfund.own_key(key_id);
 begin
-  update public.virtual_keys set state = 'revoked', revoked_at = now()
-  where id = v_key.id returning * into v_key;
-  return v_key;
+  return keyfund.set_state(v_key, 'revoked', v_key.blocked_by, 'key_revoked');
 end;
 $$;
-comment on function public.revoke_virtual_key(uuid) is 'Stops the caller''s key for good.';
+comment on function public.revoke_virtual_key(uuid) is 'Stops the caller''s key for good; of a rotated key''s former string, that string alone.';
+
+-- ------------------------------------------------------------------ rotation
+
+create function public.rotate_virtual_key(key_id uuid, overlap_seconds integer default 3600) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_old public.virtual_keys;
+  v_new public.virtual_keys;
+begin
+  perform keyfund.open_account((select auth.uid())); -- the profile first: a row is added
+  v_old := keyfund.own_current_key(key_id);
+  if rotate_virtual_key.overlap_seconds is null or rotate_virtual_key.overlap_seconds not between 0 and 604800 then
+    perform keyfund.refuse(400, 'invalid_overlap', 'overlap_seconds is a number of seconds up to a week, 0 or more.');
+  end if;
+  if v_old.confirmed_at is null then
+    perform keyfund.refuse(409, 'key_not_synced', 'LiteLLM does not know this key yet: there is nothing to replace.');
+  end if;
+  if exists (select from public.virtual_keys where successor_id = v_old.id and state <> 'revoked') then
+    perform keyfund.refuse(409, 'rotation_under_way', 'A former string of this key is still alive: revoke it, or wait until it retires.');
+  end if;
+  -- The row keeps its id and history and gets a new string (its own trigger makes it); the old string gets a row
+  -- that lives as long as the overlap.
+  update public.virtual_keys
+  set rotations = rotations + 1, key_hash = null, litellm_key_id = null, confirmed_at = null, create_sent_at = null,
+      unsettled_until = null, previous_hash = v_old.key_hash, updated_at = now()
+  where id = v_old.id returning * into v_new;
+  insert into public.virtual_keys (user_id, name, litellm_key_id, key_hash, key_preview, state, blocked_by, cap, max_budget,
+    budget_duration, rpm_limit, tpm_limit, models, most_rpm_limit, most_tpm_limit, most_max_budget, sync_status, last_synced_at,
+    revision, confirmed_revision, confirmed_at, create_sent_at, unsettled_until, created_at, successor_id, retires_at,
+    period_spent, period_ends_at)
+  values (v_old.user_id, v_old.name, v_old.litellm_key_id, v_old.key_hash, v_old.key_preview, v_old.state, v_old.blocked_by,
+    v_old.cap, v_old.max_budget, v_old.budget_duration, v_old.rpm_limit, v_old.tpm_limit, v_old.models, v_old.most_rpm_limit,
+    v_old.most_tpm_limit, v_old.most_max_budget, v_old.sync_status, v_old.last_synced_at, v_old.revision,
+    v_old.confirmed_revision, v_old.confirmed_at, v_old.create_sent_at, v_old.unsettled_until, v_old.created_at, v_old.id,
+    now() + make_interval(secs => rotate_virtual_key.overlap_seconds), v_old.period_spent, v_old.period_ends_at);
+  if rotate_virtual_key.overlap_seconds = 0 then
+    update public.virtual_keys set state = 'revoked', revoked_at = now() where successor_id = v_old.id and state <> 'revoked';
+  end if;
+  perform keyfund.note('key_rotated', v_old.user_id, v_old.id,
+    jsonb_build_object('overlap_seconds', rotate_virtual_key.overlap_seconds));
+  select * into strict v_new from public.virtual_keys where id = v_old.id;
+  return v_new;
+end;
+$$;
+comment on function public.rotate_virtual_key(uuid, integer) is
+  'Gives the caller''s key a new string; the old one works on for the overlap (seconds). Switch to the new one once it is synced.';
+
+create function public.record_period(p_key_id uuid, p_previous_hash text, p_spent_cents integer, p_ends_at timestamptz)
+returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  select * into v_key from public.virtual_keys where id = p_key_id for update;
+  if v_key.previous_hash = p_previous_hash then
+    update public.virtual_keys
+    set previous_hash = null,
+        period_spent = greatest(0, p_spent_cents) + case when period_ends_at > now() then period_spent else 0 end,
+        period_ends_at = coalesce(p_ends_at, now() + interval '100 years') -- a cap without a period is for life
+    where id = p_key_id returning * into v_key;
+  end if;
+  return keyfund.cap_cents(v_key);
+end;
+$$;
+comment on function public.record_period(uuid, text, integer, timestamptz) is
+  'What the string before had spent of this period''s cap; counted once. Returns the cap that is left for the new one (US cents).';
+
+create function public.retire_keys(p_limit integer) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key record;
+  v_done integer := 0;
+begin
+  for v_key in
+    (select user_id, id, true as retires from public.virtual_keys
+    where successor_id is not null and state <> 'revoked' and retires_at <= now() order by retires_at limit p_limit)
+    union all
+    (select user_id, id, false from public.virtual_keys
+    where period_ends_at <= now() order by period_ends_at limit p_limit)
+    order by 1, 2
+  loop
+    perform from keyfund.accounts where user_id = v_key.user_id for update;
+    if v_key.retires then
+      update public.virtual_keys set state = 'revoked', revoked_at = now() where id = v_key.id and state <> 'revoked';
+      perform keyfund.note('key_retired', v_key.user_id, (select successor_id from public.virtual_keys where id = v_key.id));
+    else
+      update public.virtual_keys set period_spent = 0, period_ends_at = null where id = v_key.id;
+    end if;
+    v_done := v_done + 1;
+  end loop;
+  return v_done;
+end;
+$$;
+comment on function public.retire_keys(integer) is 'Former strings whose overlap is over, and periods that have ended. Returns how many.';
 
 create function public.resync_virtual_key(key_id uuid) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
@@ -371,5 +586,11 @@ grant execute on function public.block_virtual_key(uuid) to authenticated;
 grant execute on function public.unblock_virtual_key(uuid) to authenticated;
 grant execute on function public.revoke_virtual_key(uuid) to authenticated;
 grant execute on function public.resync_virtual_key(uuid) to authenticated;
+revoke all on function public.rotate_virtual_key(uuid, integer) from public, anon, authenticated, service_role;
+revoke all on function public.record_period(uuid, text, integer, timestamptz) from public, anon, authenticated, service_role;
+revoke all on function public.retire_keys(integer) from public, anon, authenticated, service_role;
+grant execute on function public.rotate_virtual_key(uuid, integer) to authenticated;
+grant execute on function public.record_period(uuid, text, integer, timestamptz) to service_role;
+grant execute on function public.retire_keys(integer) to service_role;
 
 revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;

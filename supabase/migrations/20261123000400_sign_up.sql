@@ -66,7 +66,7 @@ begin
   where id = p_user_id and email is distinct from v_user.email and status <> 'deleted';
   insert into keyfund.accounts (user_id) values (p_user_id) on conflict (user_id) do nothing;
   insert into public.virtual_keys (user_id, name, state, cap, budget_duration, rpm_limit, tpm_limit)
-  select p_user_id, 'Key', 'placeholder', 'wallet', v_settings.key_budget_duration, v_settings.key_rpm_limit, v_settings.key_tpm_limit
+  select p_user_id, 'Key', case when v_settings.provision_at_signup then 'active' else 'placeholder' end, 'wallet', v_settings.key_budget_duration, v_settings.key_rpm_limit, v_settings.key_tpm_limit
   where not exists (select from public.virtual_keys where user_id = p_user_id)
   on conflict do nothing;
   update keyfund.accounts set grant_checked_at = now() where user_id = p_user_id and not grant_settled;

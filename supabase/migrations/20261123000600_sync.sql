@@ -118,15 +118,16 @@ begin
   )
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', o.id, 'key', o.litellm_key_id, 'key_hash', o.key_hash, 'name', o.name, 'state', o.state,
-    'budget_cents', o.max_budget, 'budget_duration', o.budget_duration,
-    'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'revision', o.revision,
+    'budget_cents', keyfund.cap_cents(k), 'budget_duration', o.budget_duration, 'previous_hash', o.previous_hash,
+    'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'models', o.models, 'revision', o.revision,
     'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null)), '[]'::jsonb)
-  into v_keys from outstanding o;
-  return jsonb_build_object(
+  into v_keys from outstanding o join public.virtual_keys k on k.id = o.id;
+  return (select jsonb_build_object(
     'user_id', v_account.user_id, 'token', v_account.lease_token, 'revision', v_account.revision,
     'budget_micros', keyfund.budget_micros(v_account), 'seen_micros', v_account.seen_micros,
     'confirmed', v_account.confirmed_at is not null, 'keys', v_keys,
-    'installation_id', (select installation_id from keyfund.settings),
+    'installation_id', s.installation_id, 'models', coalesce(to_jsonb(s.allowed_models), '[]'::jsonb),
+    'rpm_limit', s.account_rpm_limit, 'tpm_limit', s.account_tpm_limit,
     'live_keys', case when v_account.confirmed_at is null then '[]'::jsonb else (
       select coalesce(jsonb_agg(l.litellm_key_id), '[]'::jsonb) from (
         select litellm_key_id from public.virtual_keys
@@ -135,7 +136,8 @@ begin
         order by confirmed_at desc limit 3) l) end,
     'waits_for_effect', exists (
       select from public.transactions t
-      where t.user_id = v_account.user_id and t.credited_at is not null and t.effective_at is null));
+      where t.user_id = v_account.user_id and t.credited_at is not null and t.effective_at is null))
+  from keyfund.settings s);
 end;
 $$;
 
@@ -287,7 +289,8 @@ declare
   v_outcome text := p_result ->> 'outcome';
   v_until timestamptz;
 begin
-  select * into v_key from public.virtual_keys where id = (p_result ->> 'id')::uuid and user_id = p_user_id for update;
+  -- By the string, not the row: a key that was rotated meanwhile has another, of which this says nothing.
+  select * into v_key from public.virtual_keys where key_hash = p_result ->> 'key_hash' and user_id = p_user_id for update;
   if v_key.id is null then
     return;
   end if;

@@ -171,6 +171,8 @@ begin
         decided_at = now(), decided_by = (select auth.uid())
     where id = v_payment.id returning * into v_payment;
   end if;
+  perform keyfund.note(case when decide_review.accept then 'payment_accepted' else 'payment_refused' end, v_payment.user_id, null,
+    jsonb_build_object('reference', v_payment.reference, 'reason', btrim(decide_review.reason)));
   return v_payment;
 end;
 $$;
@@ -195,7 +197,10 @@ begin
   if not exists (select from public.profiles where id = adjust_credits.account_id) then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
-  perform keyfund.append_entry(adjust_credits.account_id, adjust_credits.credits, 'adjustment', v_cause, btrim(adjust_credits.reason));
+  if keyfund.append_entry(adjust_credits.account_id, adjust_credits.credits, 'adjustment', v_cause, btrim(adjust_credits.reason)) is not null then
+    perform keyfund.note('credits_adjusted', adjust_credits.account_id, null,
+      jsonb_build_object('credits', adjust_credits.credits, 'reason', btrim(adjust_credits.reason)));
+  end if;
   select * into strict v_entry from public.credit_ledger where cause = v_cause;
   if (v_entry.user_id, v_entry.delta) is distinct from (adjust_credits.account_id, adjust_credits.credits) then
     perform keyfund.refuse(409, 'adjustment_exists', 'This id was used for another adjustment.');

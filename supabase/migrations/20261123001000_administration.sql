@@ -16,6 +16,7 @@ begin
   set name = excluded.name, credits = excluded.credits, amount = excluded.amount, currency = excluded.currency,
       active = excluded.active
   returning * into v_package;
+  perform keyfund.note('package_saved', null, null, to_jsonb(v_package) - 'created_at');
   return v_package;
 exception when check_violation or not_null_violation then
   perform keyfund.refuse(400, 'invalid_package',
@@ -172,9 +173,13 @@ create function public.replay_events(
   received_until timestamptz default null, only_failing boolean default false
 ) returns integer
 language plpgsql security definer set search_path = '' as $$
+declare
+  v_replayed integer;
 begin
   perform keyfund.check_administrator();
-  return keyfund.replay_events(event_ids, reference, received_from, received_until, only_failing);
+  v_replayed := keyfund.replay_events(event_ids, reference, received_from, received_until, only_failing);
+  perform keyfund.note('events_replayed', null, null, jsonb_build_object('events', v_replayed));
+  return v_replayed;
 end;
 $$;
 comment on function public.replay_events(bigint[], text, timestamptz, timestamptz, boolean) is
@@ -203,10 +208,128 @@ begin
   set revision = (select a.revision from keyfund.accounts a where a.user_id = account_id), sync_status = 'pending',
       next_attempt_at = now(), last_error = null, refusals = 0
   where user_id = account_id and sync_status = 'failed' and state <> 'placeholder';
+  perform keyfund.note('account_resynced', account_id);
 end;
 $$;
 comment on function public.resync_account(uuid) is
   'For administrators: has an account''s wallet and its failed keys pushed again, parked or not.';
+
+-- --------------------------------------------------------- accounts and keys
+
+create function keyfund.any_key(p_key_id uuid) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  perform keyfund.check_administrator();
+  perform from keyfund.accounts where user_id = (select user_id from public.virtual_keys where id = p_key_id) for update;
+  select * into v_key from public.virtual_keys where id = p_key_id and state <> 'placeholder' for update;
+  if v_key.id is null then
+    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+  elsif v_key.state = 'revoked' then
+    perform keyfund.refuse(409, 'key_revoked', 'This key is revoked for good.');
+  elsif v_key.successor_id is not null then
+    perform keyfund.refuse(409, 'key_retiring', 'This is the former string of a rotated key: choose the key itself.');
+  end if;
+  return v_key;
+end;
+$$;
+
+create function keyfund.describe_key(p_key public.virtual_keys) returns jsonb
+language sql stable set search_path = '' as $$
+  -- Nothing of the key itself: that is its owner's.
+  select jsonb_build_object(
+    'id', p_key.id, 'user_id', p_key.user_id, 'name', p_key.name, 'state', p_key.state, 'blocked_by', p_key.blocked_by,
+    'cap', p_key.cap, 'max_budget', p_key.max_budget, 'budget_duration', p_key.budget_duration,
+    'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit, 'most_max_budget', p_key.most_max_budget,
+    'most_rpm_limit', p_key.most_rpm_limit, 'most_tpm_limit', p_key.most_tpm_limit, 'successor_id', p_key.successor_id,
+    'retires_at', p_key.retires_at, 'sync_status', p_key.sync_status,
+    'last_synced_at', p_key.last_synced_at, 'last_error', p_key.last_error, 'next_attempt_at', p_key.next_attempt_at,
+    'created_at', p_key.created_at, 'updated_at', p_key.updated_at, 'revoked_at', p_key.revoked_at);
+$$;
+comment on function keyfund.describe_key(public.virtual_keys) is 'A key as administrators see it.';
+
+create function public.hold_virtual_key(key_id uuid, reason text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.any_key(key_id);
+begin
+  perform keyfund.give_reason(reason);
+  return keyfund.describe_key(keyfund.set_state(v_key, 'blocked', 'administrator', 'key_blocked'));
+end;
+$$;
+comment on function public.hold_virtual_key(uuid, text) is 'For administrators: stops anybody''s key until an administrator releases it.';
+
+create function public.release_virtual_key(key_id uuid, reason text) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.any_key(key_id);
+begin
+  perform keyfund.give_reason(reason);
+  return keyfund.describe_key(keyfund.set_state(v_key, 'active', null, 'key_unblocked'));
+end;
+$$;
+comment on function public.release_virtual_key(uuid, text) is 'For administrators: lets a blocked key work again, whoever blocked it.';
+
+create function public.limit_virtual_key(
+  key_id uuid, reason text, max_budget integer default null, rpm_limit integer default null, tpm_limit integer default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_key public.virtual_keys := keyfund.any_key(key_id);
+begin
+  perform keyfund.check_limits(null, limit_virtual_key.max_budget, limit_virtual_key.rpm_limit, limit_virtual_key.tpm_limit);
+  perform keyfund.give_reason(reason);
+  update public.virtual_keys
+  set most_max_budget = limit_virtual_key.max_budget, most_rpm_limit = limit_virtual_key.rpm_limit,
+      most_tpm_limit = limit_virtual_key.tpm_limit
+  where v_key.id in (id, successor_id);
+  select * into strict v_key from public.virtual_keys where id = v_key.id;
+  perform keyfund.note('key_limited', v_key.user_id, v_key.id, jsonb_build_object('max_budget', v_key.most_max_budget,
+    'rpm_limit', v_key.most_rpm_limit, 'tpm_limit', v_key.most_tpm_limit));
+  return keyfund.describe_key(v_key);
+end;
+$$;
+comment on function public.limit_virtual_key(uuid, text, integer, integer, integer) is
+  'For administrators: ceilings for one key, beyond which its owner cannot go; what is left out has none.';
+
+create function keyfund.set_status(p_account_id uuid, p_status text, p_reason text) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  perform keyfund.give_reason(p_reason);
+  update public.profiles set status = p_status, updated_at = now() where id = p_account_id and status <> 'deleted';
+  if not found then
+    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+  end if;
+end;
+$$;
+
+create function public.suspend_account(account_id uuid, reason text) returns void
+language sql security definer set search_path = '' as $$
+  select keyfund.set_status(account_id, 'suspended', reason);
+$$;
+comment on function public.suspend_account(uuid, text) is
+  'For administrators: the wallet in LiteLLM becomes 0, no keys, no checkout, until the account is reinstated.';
+
+create function public.reinstate_account(account_id uuid, reason text) returns void
+language sql security definer set search_path = '' as $$
+  select keyfund.set_status(account_id, 'active', reason);
+$$;
+comment on function public.reinstate_account(uuid, text) is 'For administrators: lifts a suspension.';
+
+create function public.note_refund(reference text, reason text) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  perform keyfund.check_administrator();
+  perform keyfund.give_reason(note_refund.reason);
+  perform keyfund.note('refund_asked', t.user_id, null, jsonb_build_object('reference', t.reference))
+  from public.transactions t where t.reference = note_refund.reference;
+end;
+$$;
+comment on function public.note_refund(text, text) is 'For administrators: writes down that a refund is asked of Paystack, before it is.';
 
 -- ------------------------------------------------------------------ concerns
 
@@ -270,6 +393,18 @@ revoke all on function public.read_concerns() from public, anon, authenticated, 
 revoke all on function public.list_paid_after_deletion() from public, anon, authenticated, service_role;
 revoke all on function public.resync_account(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.resync_account(uuid) to authenticated;
+revoke all on function public.hold_virtual_key(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.hold_virtual_key(uuid, text) to authenticated;
+revoke all on function public.release_virtual_key(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.release_virtual_key(uuid, text) to authenticated;
+revoke all on function public.limit_virtual_key(uuid, text, integer, integer, integer) from public, anon, authenticated, service_role;
+grant execute on function public.limit_virtual_key(uuid, text, integer, integer, integer) to authenticated;
+revoke all on function public.suspend_account(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.suspend_account(uuid, text) to authenticated;
+revoke all on function public.reinstate_account(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function public.reinstate_account(uuid, text) to authenticated;
+revoke all on function public.note_refund(text, text) from public, anon, authenticated, service_role;
+grant execute on function public.note_refund(text, text) to authenticated;
 revoke all on function public.save_package(text, text, bigint, bigint, text, boolean) from public, anon, authenticated, service_role;
 grant execute on function public.find_payments(text, text, text, integer) to authenticated;
 grant execute on function public.read_payment(text) to authenticated;

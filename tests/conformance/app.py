@@ -142,6 +142,8 @@ async def _count(standin: StandIn, request: Request) -> Any:
 
 async def _complete(standin: StandIn, request: Request) -> Any:
     model = (await request.json())["model"]
+    standin.admit(_bearer(request))
+    standin.check_model(_bearer(request), model)
     standin.spend(_bearer(request), COSTS[model])
     return {"model": model, "object": "chat.completion", "usage": {"completion_tokens": 20}}
 

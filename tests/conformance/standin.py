@@ -18,9 +18,11 @@ LONGEST_PAGE: Final = 100
 COSTS: Final = {"mock-small": 0.00048, "mock-large": 0.048, "mock-costly": 1.0008}
 """What one call of each model of the stack's LiteLLM costs, in dollars, with the prompt that tests send."""
 
+_ROUTES: Final = {"llm_api": "llm_api_routes", "management": "management_routes", "read_only": "info_routes"}
 _DURATION: Final = re.compile(r"\d+(s|m|h|d|w|mo)|hourly|daily|weekly|monthly")
 _KEY_FIELDS: Final = (
-    "user_id", "team_id", "max_budget", "budget_duration", "rpm_limit", "tpm_limit", "metadata",
+    "user_id", "team_id", "max_budget", "budget_duration", "rpm_limit", "tpm_limit", "metadata", "models",
+    "key_type", "allowed_routes",
 )  # fmt: skip
 
 
@@ -41,6 +43,8 @@ class UserRow:
     max_budget: float | None = None
     budget_duration: str | None = None
     user_role: str | None = None
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
     spend: float = 0.0
 
 
@@ -58,6 +62,9 @@ class KeyRow:
     rpm_limit: int | None = None
     tpm_limit: int | None = None
     metadata: Json = field(default_factory=dict)
+    models: list[str] = field(default_factory=list)
+    key_type: str | None = None
+    allowed_routes: list[str] = field(default_factory=list)
     blocked: bool = False
     spend: float = 0.0
     deleted: bool = False
@@ -87,7 +94,7 @@ class StandIn:
         user_id = str(body["user_id"])
         _check_budget(body, least=-math.inf)
         row = self.users.setdefault(user_id, UserRow(user_id))
-        for name in ("max_budget", "budget_duration", "user_role", "spend"):
+        for name in ("max_budget", "budget_duration", "user_role", "rpm_limit", "tpm_limit", "spend"):
             if name in body:
                 setattr(row, name, body[name])
         return row
@@ -116,6 +123,8 @@ class StandIn:
         if token in self.keys:
             return self.keys[token]
         row = KeyRow(token, f"sk-...{key[-4:]}", self._tick(), blocked=bool(body.get("blocked")))
+        if body.get("key_type") is not None:
+            row.allowed_routes = [_ROUTES[str(body["key_type"])]]
         self.rows[token] = _merged(row, body)
         return row
 
@@ -175,6 +184,12 @@ class StandIn:
             if budgeted is not None and _is_over(budgeted, dollars):
                 raise RefusalError(422, f"Budget has been exceeded! {owner}", "budget_exceeded")
         return row
+
+    def check_model(self, key: str, model: str) -> None:
+        """A key with a list of models may use no other."""
+        models = self.keys[hash_of(key)].models
+        if models and model not in models:
+            raise RefusalError(403, "key not allowed to access model.", "key_model_access_denied", "model")
 
     def spend(self, key: str, dollars: float) -> bool:
         """Use a key for so many dollars. True: it is on the user's bill, too (it is not without a row)."""

@@ -383,3 +383,38 @@ async def test_a_users_key_manages_nothing(subject: Subject, path: str) -> None:
     answer = await subject.ask(key, path, key=key.key_hash, user_id=subject.user_id, max_budget=99)
     assert answer.status_code in (401, 403)
     assert (await subject.user()).budget_micros == 5_000_000
+
+
+# --- limits of the account, models, former strings ----------------------------------------------------------
+
+
+async def test_limits_of_the_account_are_set_and_cleared_and_the_wallet_stays(subject: Subject) -> None:
+    await subject.gateway.write_wallet(subject.user_id, 2_500_000, 60, 9_000)
+    assert await subject.user() == ObservedUser(2_500_000, None, 0, None, 60, 9_000)
+    await subject.gateway.write_wallet(subject.user_id, 2_500_000)
+    assert await subject.user() == ObservedUser(2_500_000, None, 0, None)
+
+
+async def test_the_models_of_a_key_are_set_changed_and_cleared(subject: Subject) -> None:
+    await subject.wallet(2.5)
+    key = await subject.key(models=("mock-small",))
+    observed = await subject.gateway.read_key(key.key_hash)
+    assert observed is not None
+    assert observed.models == ("mock-small",)
+    assert (await subject.call(key, "mock-large")).status_code in (401, 403)
+    assert (await subject.call(key, "mock-small")).status_code == 200
+    for models in (("mock-large", "mock-small"), ()):
+        await subject.gateway.update_key(replace(key, models=models))
+        observed = await subject.gateway.read_key(key.key_hash)
+        assert observed is not None
+        assert sorted(observed.models) == sorted(models)
+
+
+async def test_a_key_shows_what_it_spent_of_its_cap(subject: Subject) -> None:
+    await subject.wallet(5)
+    key = await subject.key()
+    assert (await subject.call(key)).status_code == 200
+    await subject.until_spent(1_000_800)
+    observed = await subject.gateway.read_key(key.key_hash)
+    assert observed is not None
+    assert observed.spend_micros == 1_000_800

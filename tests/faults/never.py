@@ -140,7 +140,9 @@ def cents(key: Json) -> int | None:
 def key_rows(world: World, user: User) -> list[Json]:
     found = rows(
         world,
-        "select to_jsonb(k) from public.virtual_keys k where user_id = %s and state <> 'placeholder'",
+        # The cap that LiteLLM must hold: less what former strings spent.
+        "select to_jsonb(k) || jsonb_build_object('max_budget', keyfund.cap_cents(k))"
+        " from public.virtual_keys k where user_id = %s and state <> 'placeholder'",
         user.id,
     )
     return [row for (row,) in found]

@@ -77,7 +77,8 @@ class Actor:
         urls = {setting: self.proxies[name].url for name, setting in UPSTREAMS.items()}
         make = service.webhook if self.kind == "webhook" else service.worker
         shared = {name: value for name, value in self.stack.env.items() if name != "DATABASE_URL"}
-        settings = {**shared, "LITELLM_CACHE_SECONDS": "0", **self.settings, **urls}
+        usual = {"LITELLM_CACHE_SECONDS": "0", "API_RATE_PER_MINUTE": "0"}
+        settings = {**shared, **usual, **self.settings, **urls}
         part = make(ROOT, port=self.port, settings=settings)
         assert self.stack.reaper is not None
         self.child = Child(part, self.stack.logs / f"faults-{self.name}.log", self.stack.reaper.marks)

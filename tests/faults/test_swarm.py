@@ -3,12 +3,10 @@
 import json
 import os
 import random
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
+from tests.faults.chaos import killing
 from tests.faults.crash import Case
 from tests.faults.never import assert_never_lines
 from tests.faults.processes import Actor
@@ -62,25 +60,3 @@ def until_taken(scene: Scene, webhooks: list[Actor], raw: bytes, chance: random.
         if status == 200:
             return
     raise AssertionError("nobody took an event in 200 tries")
-
-
-@contextmanager
-def killing(actors: list[Actor], chance: random.Random) -> Iterator[list[str]]:
-    """Kill one of them now and then, and start it again."""
-    kills: list[str] = []
-    enough = threading.Event()
-
-    def kill() -> None:
-        while not enough.wait(0.1 + chance.random() * 0.3):
-            victim = chance.choice(actors)
-            victim.kill()
-            kills.append(victim.name)
-            victim.start()
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        yield kills
-    finally:
-        enough.set()
-        thread.join()

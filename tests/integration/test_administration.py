@@ -18,6 +18,11 @@ FUNCTIONS: dict[str, Json] = {
     "list_paid_after_deletion": {},
     "read_reconciliation": {},
     "resync_account": {"account_id": "00000000-0000-0000-0000-000000000000"},
+    "read_key": {"key_id": "00000000-0000-0000-0000-000000000000"},
+    "resync_any_key": {"key_id": "00000000-0000-0000-0000-000000000000"},
+    "list_failing_keys": {},
+    "resync_failed": {},
+    "read_resync": {},
     "save_package": {"id": "x", "name": "X", "credits": 1, "amount": 1, "currency": "NGN"},
 }
 

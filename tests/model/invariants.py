@@ -31,8 +31,9 @@ MISBOOKED = """
 GRANTS = "select user_id, delta from public.credit_ledger where kind = 'signup_grant'"
 
 WANTED = """
-    select k.id, k.user_id, k.key_hash, k.state, k.max_budget, k.budget_duration, k.rpm_limit, k.tpm_limit,
-      k.sync_status, keyfund.budget_micros(a) as wallet_micros, a.revision = a.confirmed_revision as confirmed
+    select k.id, k.user_id, k.key_hash, k.state, keyfund.cap_cents(k) as cap_cents, k.budget_duration,
+      k.rpm_limit, k.tpm_limit, k.sync_status,
+      keyfund.budget_micros(a) as wallet_micros, a.revision = a.confirmed_revision as confirmed
     from public.virtual_keys k join keyfund.accounts a on a.user_id = k.user_id
     where k.state <> 'placeholder'"""
 
@@ -118,7 +119,7 @@ def as_wanted(row: dict[str, Any], owner: UUID) -> ObservedKey:
         user_id=str(owner),
         team_id=None,
         blocked=False,
-        budget_cents=row["max_budget"],
+        budget_cents=row["cap_cents"],
         budget_duration=row["budget_duration"],
         rpm_limit=row["rpm_limit"],
         tpm_limit=row["tpm_limit"],

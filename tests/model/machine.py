@@ -37,7 +37,7 @@ PAYMENTS = st.sampled_from(["right", "right", "with_fees", "underpaid", "other_c
 PERCENT = st.sampled_from([1, 33, 50, 100])
 RESOLUTIONS = st.sampled_from(["declined", "merchant-accepted", "auto-accepted"])
 LEFT = st.sampled_from(["failed", "abandoned", "ongoing"])
-JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete"])
+JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete", "retire"])
 ADJUSTMENTS = st.sampled_from([-200, -30, 40])
 LOSSES = st.sampled_from(["user", "user", "user", "everything"])
 SECONDS = st.sampled_from([1, 5, 13, 20, 40, 70, 400])
@@ -94,6 +94,12 @@ class Machine(RuleBasedStateMachine):
         if rows:
             key_id = str(rows[key % len(rows)]["id"])
             self.world.owner_calls(self.someone(number), f"{change}_virtual_key", key_id=key_id)
+
+    @rule(number=NUMBER, key=NUMBER, overlap=st.sampled_from([0, 30, 500]))
+    def rotate_key(self, number: int, key: int, overlap: int) -> None:
+        rows = self.world.key_rows(self.someone(number))
+        if rows:
+            self.world.rotate(self.someone(number), str(rows[key % len(rows)]["id"]), overlap)
 
     @rule(number=NUMBER, key=NUMBER, cap=CAPS)
     def limit_key(self, number: int, key: int, cap: int | None) -> None:

@@ -43,7 +43,7 @@ from tests.support import Database, as_role
 from worker.jobs.payments import HandleEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job
 from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
-from worker.jobs.upkeep import HealAccounts
+from worker.jobs.upkeep import HealAccounts, RetireKeys
 
 Row = dict[str, Any]
 
@@ -139,6 +139,7 @@ class World:
             "delete": DeleteKeys(self.store, self.litellm, at_once=100),
             "settle": SettleUsage(self.store, self.litellm, every_seconds=20),
             "heal": HealAccounts(self.store, at_once=500),
+            "retire": RetireKeys(self.store, at_once=500),
         }
 
     def close(self) -> None:
@@ -162,8 +163,9 @@ class World:
 
     def key_rows(self, person: Person) -> list[Row]:
         """The person's keys, the oldest first; not the placeholder."""
-        query = """select * from public.virtual_keys where user_id = %s and state <> 'placeholder'
-            order by created_at, id"""
+        query = """select *, keyfund.cap_cents(k) as cap_cents from public.virtual_keys k
+            where user_id = %s and state <> 'placeholder'
+            order by created_at, successor_id is not null, retires_at, id"""
         return self.rows(query, person.id)
 
     def person(self, user_id: str) -> Person | None:
@@ -229,6 +231,13 @@ class World:
         if row is not None and row["litellm_key_id"] is not None:
             self.strings[row["id"]] = row["litellm_key_id"]
         return row
+
+    def rotate(self, person: Person, key_id: str, overlap_seconds: int) -> None:
+        """The former string lives in a row of its own."""
+        self.owner_calls(person, "rotate_virtual_key", key_id=key_id, overlap_seconds=overlap_seconds)
+        for row in self.key_rows(person):
+            if row["litellm_key_id"] is not None:
+                self.strings[str(row["id"])] = row["litellm_key_id"]
 
     def spend(self, person: Person, number: int, model: str) -> Charge | None:
         """A model call with one of the person's keys, of whatever state; None: they never had one."""

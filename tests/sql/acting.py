@@ -170,7 +170,10 @@ def claim(db: Connection, user_id: UUID, lease_seconds: int = 60) -> Row:
 
 def results(push: Row, outcome: str = "synced", **more: str) -> list[Row]:
     """The same outcome for every key of a push."""
-    return [{"id": one["id"], "revision": one["revision"], "outcome": outcome} | more for one in push["keys"]]
+    return [
+        {"id": one["id"], "key_hash": one["key_hash"], "revision": one["revision"], "outcome": outcome} | more
+        for one in push["keys"]
+    ]
 
 
 def finish(

@@ -13,6 +13,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
     "transactions": {"select": {"owner", "stranger", "service"}},
     "credit_ledger": {"select": {"owner", "stranger", "service"}},
     "credit_packages": {"select": {"owner", "stranger", "service"}},
+    "audit_log": {"select": {"owner", "stranger", "service"}},
 }
 """By table: each verb that anyone may use, and who. Everything else is refused."""
 
@@ -29,6 +30,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "unblock_virtual_key": SIGNED_IN,
     "revoke_virtual_key": SIGNED_IN,
     "resync_virtual_key": SIGNED_IN,
+    "rotate_virtual_key": SIGNED_IN,
     "is_administrator": SIGNED_IN,
     # Checkout and payments.
     "open_order": SERVICE_ALONE,
@@ -53,6 +55,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "finish_push": SERVICE_ALONE,
     "fail_push": SERVICE_ALONE,
     "release_push": SERVICE_ALONE,
+    "record_period": SERVICE_ALONE,
+    "retire_keys": SERVICE_ALONE,
     "claim_probe": SERVICE_ALONE,
     "report_gateway": SERVICE_ALONE,
     # Booking what was spent.
@@ -71,7 +75,18 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_payment": SIGNED_IN,
     "list_events": SIGNED_IN,
     "replay_events": SIGNED_IN,
+    "hold_virtual_key": SIGNED_IN,
+    "release_virtual_key": SIGNED_IN,
+    "limit_virtual_key": SIGNED_IN,
+    "suspend_account": SIGNED_IN,
+    "reinstate_account": SIGNED_IN,
+    "note_refund": SIGNED_IN,
     "resync_account": SIGNED_IN,
+    "read_key": SIGNED_IN,
+    "resync_any_key": SIGNED_IN,
+    "list_failing_keys": SIGNED_IN,
+    "resync_failed": SIGNED_IN,
+    "read_resync": SIGNED_IN,
     "read_concerns": SIGNED_IN,
     "list_paid_after_deletion": SIGNED_IN,
     "read_reconciliation": SIGNED_IN,
@@ -85,6 +100,13 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_payments": SERVICE_ALONE,
     "list_paid": SERVICE_ALONE,
     "record_reconciliation": SERVICE_ALONE,
+    # Drift, and keys from before Keyfund.
+    "open_drift": SERVICE_ALONE,
+    "read_drift": SERVICE_ALONE,
+    "read_drift_key": SERVICE_ALONE,
+    "mend_drift": SERVICE_ALONE,
+    "find_adoptee": SERVICE_ALONE,
+    "adopt_key": SERVICE_ALONE,
     # Tidying up.
     "list_deletions": SERVICE_ALONE,
     "finish_deletions": SERVICE_ALONE,
@@ -97,6 +119,9 @@ FUNCTIONS: dict[str, set[str]] = {
 }
 """By function of `public`: who may execute it. No overloads: PostgREST could not tell them apart."""
 
+CHANGED_BY_ADMINISTRATORS = (
+    "for administrators, whom it looks up itself: no API role may write what it changes"
+)
 FOR_ADMINISTRATORS = "for administrators, whom it looks up itself: it shows what no API role may read"
 
 CALLED_BY_PEOPLE = {
@@ -105,15 +130,27 @@ CALLED_BY_PEOPLE = {
     "block_virtual_key": "the caller's own keys alone",
     "unblock_virtual_key": "the caller's own keys alone",
     "revoke_virtual_key": "the caller's own keys alone",
+    "rotate_virtual_key": "the caller's own keys alone",
     "resync_virtual_key": "the caller's own keys alone",
-    "decide_review": "for administrators, whom it looks up itself: no API role may write what it changes",
-    "adjust_credits": "for administrators, whom it looks up itself: no API role may write what it changes",
-    "save_package": "for administrators, whom it looks up itself: no API role may write what it changes",
+    "decide_review": CHANGED_BY_ADMINISTRATORS,
+    "adjust_credits": CHANGED_BY_ADMINISTRATORS,
+    "save_package": CHANGED_BY_ADMINISTRATORS,
     "find_payments": FOR_ADMINISTRATORS,
     "read_payment": FOR_ADMINISTRATORS,
     "list_events": FOR_ADMINISTRATORS,
     "replay_events": FOR_ADMINISTRATORS,
-    "resync_account": "for administrators, whom it looks up itself: no API role may write what it changes",
+    "hold_virtual_key": CHANGED_BY_ADMINISTRATORS,
+    "release_virtual_key": CHANGED_BY_ADMINISTRATORS,
+    "limit_virtual_key": CHANGED_BY_ADMINISTRATORS,
+    "suspend_account": CHANGED_BY_ADMINISTRATORS,
+    "reinstate_account": CHANGED_BY_ADMINISTRATORS,
+    "note_refund": CHANGED_BY_ADMINISTRATORS,
+    "resync_account": CHANGED_BY_ADMINISTRATORS,
+    "resync_failed": CHANGED_BY_ADMINISTRATORS,
+    "read_key": FOR_ADMINISTRATORS,
+    "resync_any_key": CHANGED_BY_ADMINISTRATORS,
+    "list_failing_keys": FOR_ADMINISTRATORS,
+    "read_resync": FOR_ADMINISTRATORS,
     "read_concerns": FOR_ADMINISTRATORS,
     "list_paid_after_deletion": FOR_ADMINISTRATORS,
     "read_reconciliation": FOR_ADMINISTRATORS,

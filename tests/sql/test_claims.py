@@ -64,11 +64,16 @@ def test_a_claim_tells_all_that_a_push_needs(db: Connection) -> None:
                 "budget_duration": "30d",
                 "rpm_limit": 100,
                 "tpm_limit": 10_000,
+                "models": None,
                 "revision": made["revision"],
                 "confirmed": False,
                 "maybe_created": False,
+                "previous_hash": None,
             }
         ],
+        "models": [],
+        "rpm_limit": None,
+        "tpm_limit": None,
     }
 
 

@@ -100,7 +100,9 @@ def test_results_of_another_account_s_keys_are_not_believed(db: Connection, user
     theirs = pending_key(db, stranger)
     pending_key(db, user_id)
     push = claim(db, user_id)
-    finish(db, push, [{"id": str(theirs), "revision": key(db, theirs)["revision"], "outcome": "synced"}])
+    row = key(db, theirs)
+    told = {"id": str(theirs), "key_hash": row["key_hash"], "revision": row["revision"], "outcome": "synced"}
+    finish(db, push, [told])
     assert key(db, theirs)["sync_status"] == "pending"
 
 

@@ -43,7 +43,16 @@ async def test_a_wallet_is_absolute_for_life_and_carries_nothing_else(litellm: L
         route = respx.post(f"{BASE}/user/update").respond(json={})
         await litellm.write_wallet("u1", 12_345_678)
         sent = json.loads(route.calls.last.request.content)
-    assert sent == {"user_id": "u1", "max_budget": 12.345678, "budget_duration": None}
+        await litellm.write_wallet("u1", 1, 60, 9000)
+        limited = json.loads(route.calls.last.request.content)
+    assert sent == {
+        "user_id": "u1",
+        "max_budget": 12.345678,
+        "budget_duration": None,
+        "rpm_limit": None,
+        "tpm_limit": None,
+    }
+    assert (limited["rpm_limit"], limited["tpm_limit"]) == (60, 9000)
 
 
 async def test_a_wallet_below_zero_is_never_sent(litellm: LiteLLM) -> None:

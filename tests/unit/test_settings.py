@@ -57,6 +57,8 @@ def test_a_missing_one_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ("LITELLM_BASE_URL", "https://llm.example"),
         ("LITELLM_MASTER_KEY", ""),
         ("LITELLM_CACHE_SECONDS", "-1"),
+        ("API_RATE_PER_MINUTE", "-1"),
+        ("API_RATE_PER_MINUTE", ""),
         ("PAYSTACK_SECRET_KEY", ""),
         ("PAYSTACK_SECRET_KEY", "sk_test_a1,"),
         ("PAYSTACK_SECRET_KEY", "sk_test_a1,sk_live_b2"),

@@ -35,6 +35,13 @@ class KeyChange(BaseModel):
     blocked: bool | None = None
 
 
+class Rotation(BaseModel):
+    """How long the old string works beside the new one: up to a week, an hour unless told."""
+
+    model_config = ConfigDict(strict=True)
+    overlap_seconds: Annotated[int, Field(ge=0, le=604_800)] = 3600
+
+
 class Key(BaseModel):
     """A ``virtual_keys`` row by its column names."""
 
@@ -59,6 +66,7 @@ class Keys(BaseModel):
 
 
 async def list_keys(caller: CallerHere, services: ServicesHere) -> Keys:
+    """The caller's active and blocked keys, newest first, and whether LiteLLM answers."""
     rows = await services.store_of(caller).list_keys()
     return Keys(keys=[Key(**row) for row in rows], litellm=await describe_litellm(services))
 
@@ -72,6 +80,7 @@ async def create_key(body: NewKey, caller: CallerHere, services: ServicesHere) -
 
 
 async def change_key(key_id: UUID, body: KeyChange, caller: CallerHere, services: ServicesHere) -> Key:
+    """Change what is given. The key counts as changed once ``sync_status`` is ``synced`` again."""
     store = services.store_of(caller)
     changes = body.model_dump(exclude_none=True, exclude={"blocked"})
     row: dict[str, Any] | None = None
@@ -81,6 +90,14 @@ async def change_key(key_id: UUID, body: KeyChange, caller: CallerHere, services
         row = await (store.block_key if body.blocked else store.unblock_key)(str(key_id))
     services.push_soon(caller.user_id)
     return Key(**(row or {}))
+
+
+async def rotate_key(key_id: UUID, body: Rotation, caller: CallerHere, services: ServicesHere) -> Key:
+    """Give a key a new string. The old one works on for the overlap; switch once this one is synced."""
+    services.need_litellm()
+    row = await services.store_of(caller).rotate_key(str(key_id), body.overlap_seconds)
+    services.push_soon(caller.user_id)
+    return Key(**row)
 
 
 async def revoke_key(key_id: UUID, caller: CallerHere, services: ServicesHere) -> Key:

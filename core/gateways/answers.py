@@ -1,0 +1,185 @@
+"""What LiteLLM's answers mean: its rows as our values, its errors as ours."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from core.domain.drift import ListedKey
+from core.domain.keys import ObservedKey, ObservedUser
+from core.domain.money import cents_from_dollars, micros_from_dollars
+from core.domain.pushes import Spender
+from core.errors import RefusedError, TransientError
+from core.http import retry_after_seconds
+
+Json = dict[str, Any]
+BUDGET_OWNER = re.compile(r"\b(Key|User)=")
+MANAGING = ("*", "/*", "/key", "/user", "/team", "/organization", "/budget", "/customer", "/config")
+
+
+class BudgetRefusedError(RefusedError):
+    """A budget is used up; ``owner`` is Key or User."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__("litellm_budget_exceeded", "The budget is used up.", status=422)
+        self.owner = owner
+
+
+class WrongCredentialsError(TransientError):
+    """LiteLLM does not accept the key of this call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "litellm_unauthorised",
+            "LiteLLM does not accept our key: check LITELLM_MASTER_KEY.",
+            retry_after_seconds=30,
+        )
+
+
+# -------------------------------------------------------------------------- rows
+
+
+def is_account(user_id: object) -> bool:
+    """Our accounts are Supabase users, so their ids are UUIDs; others on the same LiteLLM are not ours."""
+    try:
+        return isinstance(user_id, str) and str(UUID(user_id)) == user_id
+    except ValueError:
+        return False
+
+
+def spender_of(key: Mapping[str, Any]) -> Spender:
+    user = key.get("user")
+    return Spender(key["user_id"], observed_user(user) if isinstance(user, Mapping) else None)
+
+
+def observed_user(row: Mapping[str, Any]) -> ObservedUser:
+    budget = row.get("max_budget")
+    return ObservedUser(
+        budget_micros=None if budget is None else micros_from_dollars(budget),
+        budget_duration=row.get("budget_duration"),
+        spend_micros=micros_from_dollars(row.get("spend") or 0.0),
+        role=row.get("user_role"),
+        rpm_limit=row.get("rpm_limit"),
+        tpm_limit=row.get("tpm_limit"),
+    )
+
+
+def observed_key(row: Mapping[str, Any]) -> ObservedKey:
+    budget = row.get("max_budget")
+    return ObservedKey(
+        user_id=row.get("user_id"),
+        team_id=row.get("team_id"),
+        blocked=bool(row.get("blocked")),
+        budget_cents=None if budget is None else cents_from_dollars(budget),
+        budget_duration=row.get("budget_duration"),
+        rpm_limit=row.get("rpm_limit"),
+        tpm_limit=row.get("tpm_limit"),
+        models=tuple(row.get("models") or ()),
+        can_manage=_can_manage(row.get("allowed_routes")),
+        spend_micros=micros_from_dollars(row.get("spend") or 0.0),
+        resets_at=_time(row.get("budget_reset_at")),
+    )
+
+
+def listed_key(key_hash: str, row: Mapping[str, Any]) -> ListedKey:
+    """A key with all that a comparison or an adoption asks of it."""
+    metadata, user, budget = row.get("metadata"), row.get("user"), row.get("max_budget")
+    return ListedKey(
+        key_hash=key_hash,
+        shown=observed_key(row),
+        installation_id=metadata.get("keyfund") if isinstance(metadata, Mapping) else None,
+        user=observed_user(user) if isinstance(user, Mapping) else None,
+        preview=row.get("key_name"),
+        kind=row.get("key_type"),
+        routes=tuple(str(route) for route in row.get("allowed_routes") or ()),
+        budget_micros=None if budget is None else micros_from_dollars(budget),
+        spend_micros=micros_from_dollars(row.get("spend") or 0.0),
+        expires=_time(row.get("expires")),
+    )
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _can_manage(routes: object) -> bool:
+    """Whether a key may do more than call models; without routes of its own it may do what its user may.
+
+    None: an answer that does not tell them.
+    """
+    if not isinstance(routes, list):
+        return False
+    return not routes or any(
+        str(route) == "management_routes" or str(route).startswith(MANAGING) for route in routes
+    )
+
+
+def check_about(have: object, wanted: str) -> None:
+    """A document about something else is not LiteLLM's answer: what it lacks means nothing."""
+    if have != wanted:
+        raise rubbish()
+
+
+# ------------------------------------------------------------------------ errors
+
+
+def read_answer(response: httpx.Response) -> Json:
+    """Translate LiteLLM's answers, in all of its three error envelopes, into ours."""
+    status = response.status_code
+    body = _json(response)
+    if response.is_success:
+        if body is None:
+            raise rubbish()
+        return body
+    if _error_type(body) == "budget_exceeded":
+        # By its type, never by its status: that is configurable.
+        owner = BUDGET_OWNER.search(str(body))
+        raise BudgetRefusedError(owner.group(1) if owner else "Key")
+    if status in (401, 403):
+        raise WrongCredentialsError
+    if status in (408, 429) or status >= 500 or status < 400:
+        raise TransientError(
+            f"litellm_http_{status}",
+            f"LiteLLM answered {status}.",
+            # The answer of a gateway in between says nothing of what LiteLLM does with the request.
+            outcome_unknown=status in (408, 500, 502, 504),
+            retry_after_seconds=retry_after_seconds(response),
+        )
+    if not _is_its_own(body):
+        # A 404 of some ingress taken for "no such user" would begin an epoch and charge the spend again.
+        raise TransientError(
+            "litellm_not_itself", f"Something in front of LiteLLM answered {status}.", outcome_unknown=True
+        )
+    raise RefusedError(f"litellm_http_{status}", f"LiteLLM refused with {status}.", status=status)
+
+
+def _is_its_own(body: Json | None) -> bool:
+    """Whether LiteLLM wrote this error; FastAPI's answer to an unknown address means a wrong base URL."""
+    return body is not None and ("error" in body or body.get("detail", "Not Found") != "Not Found")
+
+
+def rubbish() -> TransientError:
+    """A proxy's page, perhaps: whether LiteLLM ever saw the request is anyone's guess."""
+    return TransientError(
+        "litellmrubbish", "LiteLLM answered with something unexpected.", outcome_unknown=True
+    )
+
+
+def _json(response: httpx.Response) -> Json | None:
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _error_type(body: Json | None) -> str | None:
+    error = (body or {}).get("error") or (body or {}).get("detail")
+    return error.get("type") if isinstance(error, dict) else None

@@ -1,0 +1,103 @@
+"""Who did what to which account or key, and when: written down with the deed, seen by those concerned."""
+
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests.sql.acting import Row, by_owner, delete_user, refused, rows, sign_up, synced_key
+from tests.support import Connection, as_role
+
+
+@pytest.fixture
+def user_id(db: Connection) -> UUID:
+    return sign_up(db)
+
+
+@pytest.fixture
+def admin(db: Connection) -> UUID:
+    user_id = sign_up(db)
+    db.execute("insert into keyfund.administrators (user_id) values (%s)", [user_id])
+    return user_id
+
+
+def entries(db: Connection, account_id: UUID) -> list[Row]:
+    return rows(db, "select * from public.audit_log where account_id = %s order by id", account_id)
+
+
+def told(db: Connection, account_id: UUID) -> list[tuple[str, str]]:
+    return [(one["actor"], one["action"]) for one in entries(db, account_id)]
+
+
+def test_what_an_owner_does_to_a_key_is_written_down_without_the_string(
+    db: Connection, user_id: UUID
+) -> None:
+    made = synced_key(db, user_id, name="Private name", max_budget=70)
+    by_owner(db, user_id, "update_virtual_key", key_id=made["id"], rpm_limit=4)
+    for deed in ("block", "block", "unblock", "rotate", "revoke"):  # blocked again is nothing new
+        by_owner(db, user_id, f"{deed}_virtual_key", key_id=made["id"])
+    actions = ["created", "changed", "blocked", "unblocked", "rotated", "revoked"]
+    assert told(db, user_id) == [("owner", f"key_{action}") for action in actions]
+    kept = entries(db, user_id)
+    assert {one["key_id"] for one in kept} == {made["id"]}
+    assert {one["actor_id"] for one in kept} == {user_id}
+    assert kept[0]["details"]["max_budget"] == 70
+    assert kept[1]["details"]["rpm_limit"] == 4
+    assert "sk-" not in str(kept)
+    assert "Private name" not in str(kept)
+
+
+def test_what_was_refused_is_not_written_down(db: Connection, user_id: UUID) -> None:
+    made = synced_key(db, user_id)
+    before = told(db, user_id)
+    with refused(400, "invalid_rpm_limit"):
+        by_owner(db, user_id, "update_virtual_key", key_id=made["id"], rpm_limit=0)
+    assert told(db, user_id) == before
+
+
+def test_what_administrators_do_has_their_name_and_reason(db: Connection, user_id: UUID, admin: UUID) -> None:
+    made = synced_key(db, user_id)
+    before = len(entries(db, user_id))
+    by_owner(db, admin, "hold_virtual_key", key_id=made["id"], reason="abuse")
+    by_owner(db, admin, "limit_virtual_key", key_id=made["id"], reason="abuse", rpm_limit=1)
+    by_owner(db, admin, "suspend_account", account_id=user_id, reason="abuse")
+    by_owner(db, admin, "reinstate_account", account_id=user_id, reason="sorry")
+    for _ in range(2):  # the same id again does nothing, and says nothing
+        by_owner(
+            db, admin, "adjust_credits", account_id=user_id, credits=5, reason="sorry", adjustment_id="a"
+        )
+    by_owner(db, admin, "resync_account", account_id=user_id)
+    kept = entries(db, user_id)[before:]
+    assert [one["action"] for one in kept] == [
+        "key_blocked", "key_limited", "account_suspended", "account_reinstated", "credits_adjusted",
+        "account_resynced",
+    ]  # fmt: skip
+    assert {(one["actor"], one["actor_id"]) for one in kept} == {("administrator", admin)}
+    assert [one["details"].get("reason") for one in kept] == ["abuse"] * 3 + ["sorry"] * 2 + [None]
+
+
+def test_what_nobody_did_is_the_system_s(db: Connection, user_id: UUID) -> None:
+    db.execute("update public.profiles set status = 'suspended' where id = %s", [user_id])
+    delete_user(db, user_id)
+    assert told(db, user_id) == [("system", "account_suspended"), ("system", "account_deleted")]
+
+
+def test_owners_see_their_own_and_administrators_everything(
+    db: Connection, user_id: UUID, admin: UUID
+) -> None:
+    synced_key(db, user_id)
+    synced_key(db, admin)
+    count = "select count(distinct account_id) from public.audit_log"
+    for who, seen in ((user_id, 1), (sign_up(db), 0), (admin, 2)):
+        with as_role(db, "authenticated", who):
+            assert db.execute(count.encode()).fetchone() == (seen,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["update public.audit_log set action = 'x'", "delete from public.audit_log", "truncate public.audit_log"],
+)
+def test_nobody_changes_what_is_written(db: Connection, user_id: UUID, statement: str) -> None:
+    synced_key(db, user_id)
+    with pytest.raises(psycopg.Error, match="append-only"):
+        db.execute(statement.encode())
