@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from core.flows.adopt import Adopter
+from core.flows.drift import DriftFinder
 from core.flows.push import Pusher
 from core.flows.reconcile import Reconciler
 from core.flows.settle import Settler
@@ -29,6 +31,8 @@ class Assembly:
     paystack: Paystack | None
     settler: Settler | None
     reconciler: Reconciler
+    drift_finder: DriftFinder | None
+    adopter: Adopter | None
 
 
 @asynccontextmanager
@@ -52,4 +56,17 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
             paystack = Paystack(settings, await stack.enter_async_context(make_paystack_client(settings)))
             settler = Settler(store=store, paystack=paystack, mode=settings.paystack_mode, pusher=pusher)
         reconciler = Reconciler(store, litellm, paystack)
-        yield Assembly(settings, supabase, store, litellm, pusher, paystack, settler, reconciler)
+        drift_finder = DriftFinder(store, litellm) if litellm is not None else None
+        adopter = Adopter(store, litellm) if litellm is not None else None
+        yield Assembly(
+            settings,
+            supabase,
+            store,
+            litellm,
+            pusher,
+            paystack,
+            settler,
+            reconciler,
+            drift_finder,
+            adopter,
+        )

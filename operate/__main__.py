@@ -4,12 +4,15 @@ import argparse
 import asyncio
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from core.errors import SettingsError
 from core.logs import configure_logs
 from core.settings import Settings, read_settings
 from core.store.payments import ChosenEvents
+from operate.adopt import adopt
 from operate.doctor import Finding, examine
+from operate.drift import drift
 from operate.reconcile import reconcile
 from operate.replay import replay
 
@@ -59,6 +62,30 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--since", type=_time, help="received then or later, such as 2026-01-31T08:00Z")
     again.add_argument("--until", type=_time, help="received before then")
     again.add_argument("--failing", action="store_true", help="those that were tried in vain")
+    compared = commands.add_parser(
+        "drift",
+        help="compare all keys and wallets with LiteLLM",
+        description="Compares every key and wallet with LiteLLM, and names what is missing there, different, "
+        "alive though stopped here, outside the wallet, or has our mark without being ours. Keys of others "
+        "are left alone. Only shows, unless told to mend. Exit status: 0 no difference, 1 some, 2 not "
+        "everything could be compared.",
+    )
+    compared.add_argument(
+        "--mend",
+        action="store_true",
+        help="have the worker push what differs again, and block what nobody may use",
+    )
+    compared.add_argument("--json", action="store_true", help="print the report as JSON")
+    older = commands.add_parser(
+        "adopt",
+        help="take over keys that LiteLLM had before Keyfund",
+        description="Makes keys that LiteLLM has already keys of accounts. The file is CSV with the columns "
+        "key (the key itself or its sha256), account (id or e-mail address) and name. Only shows, unless "
+        "told to do it. Exit status: 0 all can be or were adopted, 1 some are refused, 2 not everything "
+        "could be looked at.",
+    )
+    older.add_argument("file", type=Path, metavar="FILE", help="the keys and who gets them")
+    older.add_argument("--yes", action="store_true", help="do it")
     return parser
 
 
@@ -71,6 +98,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 arguments.event, arguments.reference, arguments.since, arguments.until, arguments.failing
             )
             return asyncio.run(replay(settings, chosen))
+        case "drift":
+            return asyncio.run(drift(settings, mend=arguments.mend, as_json=arguments.json))
+        case "adopt":
+            return asyncio.run(adopt(settings, arguments.file, really=arguments.yes))
         case _:
             return 0 if asyncio.run(examine(settings, arguments.model, show)) else 1
 

@@ -10,10 +10,11 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from core.assembly import Assembly
 from worker.jobs.books import Reconcile
+from worker.jobs.drift import FindDrift
 from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job, Runner
 from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
-from worker.jobs.upkeep import Beat, HealAccounts
+from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
 
 
 def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
@@ -23,12 +24,15 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
     yield "beat", 10, Beat(store, f"{socket.gethostname()}:{os.getpid()}")
     yield "redact_events", 3600, RedactEvents(store, at_once=500)
     yield "reconcile", 60, Reconcile(store, parts.reconciler)
+    yield "retire_keys", 5, RetireKeys(store, at_once=200)
     yield "heal_accounts", 60, HealAccounts(store, at_once=500)
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
         yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
+    if parts.drift_finder is not None:
+        yield "find_drift", 60, FindDrift(store, parts.drift_finder)
     if parts.settler is not None and parts.paystack is not None:
         yield "handle_events", 1, HandleEvents(store, parts.settler, at_once, settings.lease_seconds)
         yield "sweep_paystack", 60, SweepPaystack(store, parts.settler, parts.paystack, every_seconds=900)

@@ -5,13 +5,15 @@ from supabase import AsyncClientOptions, acreate_client
 
 from core.http import make_client
 from core.settings import Settings
+from core.store.adoption import AdoptionStore
 from core.store.books import BookStore
 from core.store.calls import Json
+from core.store.drift import DriftStore
 from core.store.payments import PaymentStore
 from core.store.pushes import PushStore
 
 
-class ServiceStore(PushStore, PaymentStore, BookStore):
+class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore):
     """What the service and the worker may do with the service key.
 
     All methods raise TransientError or RefusedError; all are safe to repeat.

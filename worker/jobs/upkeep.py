@@ -32,3 +32,14 @@ class HealAccounts:
         if any(healed.values()):
             log.warning("accounts.healed", **healed)
         return 0
+
+
+@dataclass(frozen=True, slots=True)
+class RetireKeys:
+    """Let former strings of rotated keys go when their overlap is over."""
+
+    store: ServiceStore
+    at_once: int
+
+    async def run_once(self) -> int:
+        return await self.store.retire_keys(self.at_once)

@@ -1,0 +1,220 @@
+"""What LiteLLM holds of our keys and wallets against what it should hold, and how the two differ."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from core.domain.keys import ADMIN_ROLES, KeyState, ObservedKey, ObservedUser, WantedKey, differences
+from core.domain.money import dollars_from_micros
+
+SHOWN = 200
+ESCAPES = {"user_id", "team_id", "allowed_routes"}
+"""What takes a key out of the account's wallet: another owner, a team, the right to make keys."""
+
+
+class Kind(StrEnum):
+    """How the two sides differ. The values are names in reports and metrics."""
+
+    MISSING = "missing"
+    DIFFERENT = "different"
+    ALIVE = "alive"
+    ESCAPED = "escaped"
+    BACKWARDS = "backwards"
+    EXTRA = "extra"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """A key as LiteLLM tells of it; ``user`` is None where it has no such row, or was not asked.
+
+    ``installation_id`` is the mark of whoever made it through Keyfund; money in micro-dollars.
+    """
+
+    key_hash: str
+    shown: ObservedKey
+    installation_id: str | None
+    user: ObservedUser | None = None
+    preview: str | None = None
+    kind: str | None = None
+    routes: tuple[str, ...] = ()
+    budget_micros: int | None = None
+    spend_micros: int = 0
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """One page of all keys, and how many pages and keys there are, as LiteLLM counts them just then."""
+
+    keys: tuple[ListedKey, ...]
+    pages: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key as the database has it, and what its account's wallet should be.
+
+    ``settled``: LiteLLM showed the key as it is wanted now. ``parked``: LiteLLM refused it for good.
+    ``resting``: nobody is pushing the account, and nothing about it is on its way or unsettled.
+    ``leads``: the one key of its account at which the wallet is compared.
+    """
+
+    wanted: WantedKey
+    settled: bool
+    parked: bool
+    account_revision: int
+    resting: bool
+    leads: bool
+    budget_micros: int
+    seen_micros: int
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference: what LiteLLM shows, what it should, and what was done about it.
+
+    ``certain``: no change on its way could want this, so nothing has to come to rest before it is named.
+    """
+
+    kind: Kind
+    subject: str
+    found: str
+    expected: str
+    done: str = ""
+    certain: bool = False
+
+
+@dataclass(slots=True)
+class DriftReport:
+    """What one comparison found. The first differences are kept by name, all are counted.
+
+    ``waiting``: not compared because it is on its way; ``stopped``: extras that are blocked already;
+    ``others``: keys in the same LiteLLM that are none of ours; ``skipped``: why not all was compared.
+    """
+
+    began_at: datetime
+    compared: int = 0
+    waiting: int = 0
+    others: int = 0
+    stopped: int = 0
+    skipped: str | None = None
+    counts: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    named: list[Drift] = field(default_factory=list)
+
+    def add(self, drift: Drift) -> None:
+        self.counts[drift.kind] += 1
+        if len(self.named) < SHOWN:
+            self.named.append(drift)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all was compared: a zero of a comparison that was cut short says nothing."""
+        return self.skipped is None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "began_at": self.began_at.isoformat(),
+            "complete": self.is_complete,
+            "skipped": self.skipped,
+            "differences": self.total,
+            "compared": self.compared,
+            "waiting": self.waiting,
+            "others": self.others,
+            "stopped_extras": self.stopped,
+            "kinds": {kind.value: count for kind, count in self.counts.items()},
+            "named": [
+                {"kind": one.kind, "subject": one.subject, "found": one.found, "expected": one.expected}
+                | {"done": one.done}
+                for one in self.named
+            ],
+        }
+
+
+def compare(held: HeldKey, listed: ListedKey | None, user: ObservedUser | None) -> list[Drift]:
+    """Name what LiteLLM holds otherwise than wanted of a key and, where the key leads, of its wallet.
+
+    What it has not confirmed yet is not compared.
+    """
+    found = [drift for drift in [_compare_key(held, listed)] if drift is not None]
+    if held.leads:
+        found += [drift for drift in _compare_wallet(held, user) if held.resting or drift.certain]
+    return found
+
+
+def _compare_key(held: HeldKey, listed: ListedKey | None) -> Drift | None:
+    wanted, subject = held.wanted, f"key {held.wanted.id}"
+    revoked = wanted.state is KeyState.REVOKED
+    if not held.settled and not (held.parked and revoked):
+        return None
+    if listed is None:
+        return None if revoked else Drift(Kind.MISSING, subject, "no such key", wanted.state.value)
+    wrong = differences(wanted, listed.shown)
+    if not wrong:
+        return None
+    if wanted.blocked:
+        return Drift(Kind.ALIVE, subject, "not blocked", wanted.state.value, certain=revoked)
+    kind = Kind.ESCAPED if ESCAPES.intersection(wrong) else Kind.DIFFERENT
+    expected = "; ".join(f"{name} {_wanted_value(wanted, name)}" for name in wrong)
+    return Drift(
+        kind, subject, "; ".join(f"{name} {_shown_value(listed.shown, name)}" for name in wrong), expected
+    )
+
+
+def _compare_wallet(held: HeldKey, user: ObservedUser | None) -> list[Drift]:
+    subject = f"account {held.wanted.user_id}"
+    wallet = _dollars(held.budget_micros)
+    if user is None:
+        return [Drift(Kind.MISSING, subject, "no such user", wallet)]
+    found = []
+    if user.role in ADMIN_ROLES:
+        role = f"role {user.role}"
+        found.append(Drift(Kind.ESCAPED, subject, role, "a role that budgets hold for", certain=True))
+    if user.spend_micros < held.seen_micros:
+        spent = f"{_dollars(user.spend_micros)} spent"
+        found.append(Drift(Kind.BACKWARDS, subject, spent, f"{_dollars(held.seen_micros)} or more"))
+    if user.budget_micros != held.budget_micros or user.budget_duration is not None:
+        shown = _dollars(user.budget_micros)
+        shown += f" per {user.budget_duration}" if user.budget_duration else ""
+        found.append(Drift(Kind.DIFFERENT, subject, shown, wallet))
+    limits, wanted = (user.rpm_limit, user.tpm_limit), (held.rpm_limit, held.tpm_limit)
+    if limits != wanted:
+        found.append(Drift(Kind.DIFFERENT, subject, f"rpm, tpm {limits}", f"rpm, tpm {wanted}"))
+    return found
+
+
+def extra(listed: ListedKey) -> Drift:
+    """A key with our mark that the database does not know."""
+    owner = f"of user {listed.shown.user_id}" if listed.shown.user_id else "without a user"
+    return Drift(Kind.EXTRA, f"key hash {listed.key_hash}", owner, "no such key")
+
+
+def _wanted_value(wanted: WantedKey, name: str) -> str:
+    if name == "max_budget":
+        return _cents(wanted.budget_cents)
+    if name == "allowed_routes":
+        return "model calls alone"
+    return {"team_id": "none", "blocked": "no"}.get(name) or str(getattr(wanted, name))
+
+
+def _shown_value(shown: ObservedKey, name: str) -> str:
+    if name == "max_budget":
+        return _cents(shown.budget_cents)
+    if name == "allowed_routes":
+        return "more than model calls"
+    return "yes" if name == "blocked" else str(getattr(shown, name))
+
+
+def _cents(cents: int | None) -> str:
+    return "unlimited" if cents is None else f"${cents / 100:.2f}"
+
+
+def _dollars(micros: int | None) -> str:
+    return "unlimited" if micros is None else f"${dollars_from_micros(micros):.6f}"

@@ -1,0 +1,98 @@
+"""What a comparison with LiteLLM reads, page by page and counted, and how it makes an account due."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.domain.drift import HeldKey
+from core.domain.keys import KeyState, WantedKey
+from core.errors import RefusedError
+from core.store.calls import Functions, Json
+
+KEYS_PER_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDrift:
+    """When a comparison began, in the database's time, our mark, and what it has to see until its end."""
+
+    at: datetime
+    installation_id: str
+    keys: int
+
+
+class DriftStore(Functions):
+    """Keys in the order of their hashes."""
+
+    async def open_drift(self) -> OpenDrift:
+        row = await self._call("open_drift")
+        return OpenDrift(datetime.fromisoformat(row["at"]), row["installation_id"], row["keys"])
+
+    async def walk_drift(self, opened: OpenDrift) -> AsyncIterator[HeldKey]:
+        """All keys that LiteLLM may know of, ascending by hash.
+
+        Raises:
+            RefusedError: fewer came than there are; the others would be taken for extras.
+        """
+        after, seen = None, 0
+        while rows := await self._call(
+            "read_drift", after=after, limit=KEYS_PER_PAGE, before=opened.at.isoformat()
+        ):
+            for row in rows:
+                yield _held(row)
+            after, seen = rows[-1]["key_hash"], seen + len(rows)
+        if seen < opened.keys:
+            raise RefusedError(
+                "drift_incomplete", f"Read {seen} keys, but there are {opened.keys}.", status=500
+            )
+
+    async def read_drift_key(self, key_hash: str) -> HeldKey | None:
+        """One key, as it is now; None: it is none of ours."""
+        row = await self._call("read_drift_key", key_hash=key_hash)
+        return _held(row) if row else None
+
+    async def mend_drift(self, held: HeldKey) -> bool:
+        """Make the account due, so that a push compares and mends all of it.
+
+        False: it changed since it was read, or something about it is on its way.
+        """
+        return bool(
+            await self._call(
+                "mend_drift",
+                user_id=held.wanted.user_id,
+                revision=held.account_revision,
+                key_hash=held.wanted.key_hash,
+            )
+        )
+
+
+def _held(row: Json) -> HeldKey:
+    wanted = WantedKey(
+        id=row["id"],
+        user_id=row["user_id"],
+        installation_id=row["installation_id"],
+        key=None,  # nobody needs the string here
+        key_hash=row["key_hash"],
+        name="",
+        state=KeyState(row["state"]),
+        budget_cents=row["budget_cents"],
+        budget_duration=row["budget_duration"],
+        rpm_limit=row["rpm_limit"],
+        tpm_limit=row["tpm_limit"],
+        revision=row["revision"],
+        confirmed=row["confirmed"],
+        maybe_created=True,
+        models=None if row["models"] is None else tuple(row["models"]),
+    )
+    return HeldKey(
+        wanted=wanted,
+        settled=row["settled"],
+        parked=row["parked"],
+        account_revision=row["account_revision"],
+        resting=row["resting"],
+        leads=row["leads"],
+        budget_micros=row["budget_micros"],
+        seen_micros=row["seen_micros"],
+        rpm_limit=row["account_rpm_limit"],
+        tpm_limit=row["account_tpm_limit"],
+    )
