@@ -1,8 +1,9 @@
 """The service: every route on one screen."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -12,8 +13,21 @@ from core.assembly import Assembly, assemble
 from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
-from webhook import answers
-from webhook.routes import admin, checkout, health, keys, metrics, paystack, purchases, receipt, status, sync
+from webhook import answers, documents
+from webhook.limits import RateLimits
+from webhook.routes import (
+    admin,
+    checkout,
+    health,
+    keys,
+    metrics,
+    paystack,
+    purchases,
+    receipt,
+    resync,
+    status,
+    sync,
+)
 from webhook.services import Background, Services
 from webhook.tokens import TokenVerifier
 
@@ -31,10 +45,20 @@ def build_app(settings: Settings) -> FastAPI:
             yield
             await app.state.services.background.finish(seconds=settings.litellm_timeout_seconds)
 
-    app = FastAPI(title="Keyfund", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = documents.Described(
+        title="Keyfund",
+        version="1",
+        summary="Prepaid LiteLLM keys for the people of a Supabase project.",
+        openapi_tags=documents.TAGS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.router.redirect_slashes = False  # it would send the token to whatever host the caller made up
     app.state.refused = False
     app.include_router(routes())
+    if settings.api_rate_per_minute:
+        app.add_middleware(RateLimits, per_minute=settings.api_rate_per_minute)
     answers.install(app)
     if settings.allowed_origins:
         app.add_middleware(
@@ -42,6 +66,7 @@ def build_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
+            expose_headers=["retry-after"],
         )
     return app
 
@@ -59,42 +84,43 @@ async def _check_installation(app: FastAPI, parts: Assembly) -> None:
 
 
 def routes() -> APIRouter:
-    """Every route: path, function, method."""
+    """Every route: method, path, function, tag."""
     api = APIRouter()
+
+    def add(
+        method: str, path: str, answer: Callable[..., Any], tag: str, status: int = 200, **more: Any
+    ) -> None:
+        described = documents.DOCUMENTS[f"{method} {path}"].options()
+        api.add_api_route(path, answer, methods=[method], tags=[tag], status_code=status, **described, **more)
+
     for path in ("/webhooks/paystack", "/payment-webhook"):
         # With and without the slash: a redirect would lose the delivery.
-        api.add_api_route(path, paystack.receive, methods=["POST"], tags=["paystack"])
+        add("POST", path, paystack.receive, "paystack")
         api.add_api_route(f"{path}/", paystack.receive, methods=["POST"], include_in_schema=False)
 
-    api.add_api_route("/api/keys/manage", keys.list_keys, methods=["GET"], tags=["keys"])
-    api.add_api_route("/api/keys/manage", keys.create_key, methods=["POST"], status_code=201, tags=["keys"])
-    api.add_api_route("/api/keys/manage/{key_id}", keys.change_key, methods=["PATCH"], tags=["keys"])
-    api.add_api_route("/api/keys/manage/{key_id}", keys.revoke_key, methods=["DELETE"], tags=["keys"])
-    api.add_api_route("/api/keys/sync", sync.list_sync, methods=["GET"], tags=["keys"])
-    api.add_api_route("/api/keys/sync", sync.sync_key, methods=["POST"], tags=["keys"])
+    add("GET", "/api/keys/manage", keys.list_keys, "keys")
+    add("POST", "/api/keys/manage", keys.create_key, "keys", 201)
+    add("PATCH", "/api/keys/manage/{key_id}", keys.change_key, "keys")
+    add("DELETE", "/api/keys/manage/{key_id}", keys.revoke_key, "keys")
+    add("POST", "/api/keys/manage/{key_id}/rotate", keys.rotate_key, "keys")
+    add("GET", "/api/keys/sync", sync.list_sync, "keys")
+    add("POST", "/api/keys/sync", sync.sync_key, "keys")
 
-    api.add_api_route("/api/credits/packages", purchases.list_packages, methods=["GET"], tags=["credits"])
-    api.add_api_route(
-        "/api/credits/checkout", purchases.buy, methods=["POST"], status_code=201, tags=["credits"]
-    )
-    api.add_api_route(
-        "/api/credits/transactions", purchases.list_transactions, methods=["GET"], tags=["credits"]
-    )
-    api.add_api_route(
-        "/api/credits/transactions/{reference}/receipt",
-        receipt.show,
-        methods=["GET"],
-        tags=["credits"],
-        response_class=HTMLResponse,
-    )
-    api.add_api_route("/checkout/return", checkout.returned, methods=["GET"], tags=["credits"])
+    payments = "/api/credits/transactions"
+    add("GET", "/api/credits/packages", purchases.list_packages, "credits")
+    add("POST", "/api/credits/checkout", purchases.buy, "credits", 201)
+    add("GET", payments, purchases.list_transactions, "credits")
+    add("GET", f"{payments}/{{reference}}/receipt", receipt.show, "credits", response_class=HTMLResponse)
+    add("GET", "/checkout/return", checkout.returned, "credits", response_class=HTMLResponse)
 
     payment = "/api/admin/payments/{reference}"
-    api.add_api_route(f"{payment}/retry", admin.retry_payment, methods=["POST"], tags=["administrators"])
-    api.add_api_route(f"{payment}/refund", admin.refund_payment, methods=["POST"], tags=["administrators"])
+    add("POST", f"{payment}/retry", admin.retry_payment, "administrators")
+    add("POST", f"{payment}/refund", admin.refund_payment, "administrators")
+    add("POST", "/api/admin/resync", resync.start, "administrators")
+    add("GET", "/api/admin/resync", resync.read, "administrators")
 
-    api.add_api_route("/api/status", status.read, methods=["GET"], tags=["status"])
+    add("GET", "/api/status", status.read, "status")
     api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False)
-    api.add_api_route("/healthz", health.live, methods=["GET"], tags=["health"])
-    api.add_api_route("/readyz", health.ready, methods=["GET"], tags=["health"])
+    add("GET", "/healthz", health.live, "health")
+    add("GET", "/readyz", health.ready, "health")
     return api

@@ -5,7 +5,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 
 from core.assembly import Assembly
 from core.errors import NotConfiguredError
@@ -111,7 +112,17 @@ def _services(request: Request) -> Services:
 ServicesHere = Annotated[Services, Depends(_services)]
 
 
-async def _caller(request: Request, services: ServicesHere) -> Caller:
+ACCESS_TOKEN = HTTPBearer(
+    scheme_name="bearer",
+    bearerFormat="JWT",
+    description="A Supabase access token.",
+    auto_error=False,  # it only describes; the verifier answers
+)
+
+
+async def _caller(
+    request: Request, services: ServicesHere, _described: Annotated[object, Security(ACCESS_TOKEN)]
+) -> Caller:
     return await services.tokens.verify(request.headers.get("authorization"))
 
 

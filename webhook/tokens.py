@@ -4,6 +4,7 @@ Either HS256 with the project's secret or asymmetric keys from its JWKS, never b
 the settings, so a token cannot choose how it is checked.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from core.settings import Settings
 ASYMMETRIC = ["ES256", "RS256", "EdDSA"]
 AUDIENCE = ROLE = "authenticated"
 JWKS_SECONDS = 600  # Supabase asks for at most ten minutes
-JWKS_PAUSE_SECONDS = 15  # how often an unknown key id may make us ask again
+JWKS_PAUSE_SECONDS = 15  # how often an unknown key id, or a project that is away, may make us ask again
+JWKS_FIRST_PAUSE_SECONDS = 1  # the same before the first answer: nobody can sign in until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,11 @@ class Caller:
 
 
 class TokenVerifier:
-    """Verifies access tokens; keeps the project's public keys."""
+    """Verifies access tokens; keeps the project's public keys.
+
+    A key is trusted from when the project publishes it until at most ten minutes after it withdrew it. While
+    the project cannot be asked, those that it published last go on being trusted.
+    """
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         secret = settings.supabase_jwt_secret
@@ -37,7 +43,9 @@ class TokenVerifier:
         self._issuer = f"{settings.supabase_url}/auth/v1"
         self._client = client
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._read_at: float | None = None
         self._asked_at = float("-inf")
+        self._asking = asyncio.Lock()
 
     async def verify(self, authorization: str | None) -> Caller:
         """The caller behind an ``Authorization: Bearer`` header.
@@ -78,25 +86,44 @@ class TokenVerifier:
         return decoded
 
     async def _key(self, key_id: object) -> jwt.PyJWK:
-        age = time.monotonic() - self._asked_at
-        if age > JWKS_SECONDS or (key_id not in self._keys and age > JWKS_PAUSE_SECONDS):
-            await self._fetch_keys()
+        if self._must_ask(key_id):
+            async with self._asking:  # one asks, the others wait for what it hears
+                if self._must_ask(key_id):
+                    await self._fetch_keys()
+        if self._read_at is None:
+            raise TransientError("keys_unavailable", "Sign-ins cannot be checked at the moment.")
         if not isinstance(key_id, str) or key_id not in self._keys:
             raise jwt.InvalidKeyError
         return self._keys[key_id]
+
+    def _must_ask(self, key_id: object) -> bool:
+        now = time.monotonic()
+        if self._read_at is None:
+            return now - self._asked_at > JWKS_FIRST_PAUSE_SECONDS
+        known = isinstance(key_id, str) and key_id in self._keys
+        return now - self._asked_at > JWKS_PAUSE_SECONDS and (not known or now - self._read_at > JWKS_SECONDS)
 
     async def _fetch_keys(self) -> None:
         try:
             response = await self._client.get(f"{self._issuer}/.well-known/jwks.json")
             response.raise_for_status()
-            published = response.json()["keys"]
+            published = list(response.json()["keys"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            if self._keys:
-                return  # those we have are still the best we know
-            raise TransientError("keys_unavailable", "Sign-ins cannot be checked at the moment.") from None
-        self._asked_at = time.monotonic()
-        keys = [jwt.PyJWK(one) for one in published if one.get("alg") in ASYMMETRIC and one.get("kid")]
-        self._keys = {str(key.key_id): key for key in keys}
+            return  # those we have are still the best we know
+        finally:
+            self._asked_at = time.monotonic()
+        self._read_at = self._asked_at
+        self._keys = {str(key.key_id): key for one in published if (key := _read_key(one)) is not None}
+
+
+def _read_key(published: Any) -> jwt.PyJWK | None:
+    """A key for signatures that we check; None for any other: it must not keep the rest from being used."""
+    if not isinstance(published, dict) or published.get("alg") not in ASYMMETRIC or not published.get("kid"):
+        return None
+    try:
+        return jwt.PyJWK(published)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
 
 
 def _not_signed_in() -> RefusedError:

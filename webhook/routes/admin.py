@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import RefusedError
 from core.logs import get_logger
+from core.store import CallerStore
 from webhook.routes.receipt import PaymentReference
 from webhook.services import CallerHere, Services, ServicesHere
 from webhook.tokens import Caller
@@ -43,10 +44,14 @@ class Refund(BaseModel):
     reason: str = Field(min_length=1, max_length=500)
 
 
-async def _administrator(caller: CallerHere, services: ServicesHere) -> Caller:
+async def check_administrator(store: CallerStore) -> None:
     """Asked in the database on each call, so that taking the right away works at once."""
-    if not await services.store_of(caller).is_administrator():
+    if not await store.is_administrator():
         raise RefusedError("not_an_administrator", "Only an administrator may do this.", status=403)
+
+
+async def _administrator(caller: CallerHere, services: ServicesHere) -> Caller:
+    await check_administrator(services.store_of(caller))
     return caller
 
 
@@ -88,6 +93,7 @@ async def refund_payment(
     left = payment["paid_amount"] - payment["refunded_amount"]
     if left > 0 and not await paystack.has_refunds_under_way(payment["provider_id"]):
         log.warning("payment.refund_asked", reference=reference, by=caller.user_id, reason=body.reason)
+        await store.note_refund(reference, body.reason)
         await paystack.refund(payment["provider_id"], left)
         await services.settler.settle_reversals(reference)
     return await _detail(services, caller, reference)

@@ -71,6 +71,7 @@ class Payments(BaseModel):
 
 
 async def list_packages(caller: CallerHere, services: ServicesHere) -> Packages:
+    """The packages on sale, by currency and price."""
     rows = await services.store_of(caller).list_packages()
     return Packages(packages=[Package(**row) for row in rows])
 
@@ -96,6 +97,7 @@ async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> Ope
 
 
 async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payments:
+    """The caller's latest 100 payments, newest first, each with the time of every step."""
     rows = await services.store_of(caller).list_transactions(SHOWN)
     return Payments(transactions=[_payment(row) for row in rows])
 

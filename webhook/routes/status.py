@@ -44,6 +44,7 @@ class Status(BaseModel):
 
 
 async def read(_caller: CallerHere, services: ServicesHere) -> Status:
+    """What is configured, whether LiteLLM answers, what is behind, and when a worker was last heard of."""
     status = await services.parts.store.read_status()
     return Status(
         litellm=LiteLLMStatus(

@@ -1,14 +1,17 @@
-"""How the caller's keys stand with LiteLLM, and having one looked at again."""
+"""How keys stand with LiteLLM, and having one looked at again: one's own, for administrators anybody's."""
 
 import asyncio
 import time
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from core.errors import RefusedError
 from core.store import CallerStore
+from webhook.routes.admin import check_administrator
 from webhook.routes.keys import Key
 from webhook.routes.status import LiteLLMState, describe_litellm
 from webhook.services import CallerHere, ServicesHere
@@ -16,9 +19,16 @@ from webhook.services import CallerHere, ServicesHere
 WAIT_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 
+Everyone = Annotated[
+    bool, Query(alias="all", description="For administrators: the keys of everybody that failed.")
+]
+After = Annotated[UUID | None, Query(description="With all: the `next` of the page before.")]
+PageSize = Annotated[int, Query(alias="limit", ge=1, le=200, description="With all: keys on a page.")]
+
 
 class KeySync(BaseModel):
     id: UUID
+    user_id: UUID
     name: str
     state: str
     sync_status: str
@@ -30,6 +40,7 @@ class KeySync(BaseModel):
 class SyncState(BaseModel):
     keys: list[KeySync]
     litellm: LiteLLMState
+    next: UUID | None = Field(default=None, description="Where the next page begins; null: this is the last.")
 
 
 class SyncRequest(BaseModel):
@@ -37,35 +48,69 @@ class SyncRequest(BaseModel):
     action: Literal["create", "update"] = "update"
 
 
+class OthersKey(KeySync):
+    """Somebody else's key as an administrator sees it: the key itself is its owner's."""
+
+    blocked_by: str | None
+    cap: str | None
+    max_budget: int | None
+    budget_duration: str | None
+    rpm_limit: int | None
+    tpm_limit: int | None
+
+
 class Synced(BaseModel):
-    key: Key
+    key: Key | OthersKey
 
 
-async def list_sync(caller: CallerHere, services: ServicesHere) -> SyncState:
-    rows = await services.store_of(caller).list_keys()
-    return SyncState(keys=[KeySync(**row) for row in rows], litellm=await describe_litellm(services))
+async def list_sync(
+    caller: CallerHere,
+    services: ServicesHere,
+    everyone: Everyone = False,
+    after: After = None,
+    page_size: PageSize = 50,
+) -> SyncState:
+    """How each of the caller's keys stands. With ``all``, for administrators: everybody's that failed."""
+    store = services.store_of(caller)
+    if everyone:
+        await check_administrator(store)
+        rows = await store.list_failing_keys(str(after) if after else None, page_size)
+    else:
+        rows = await store.list_keys()
+    more = rows[-1]["id"] if everyone and len(rows) == page_size else None
+    keys = [KeySync(**row) for row in rows]
+    return SyncState(keys=keys, litellm=await describe_litellm(services), next=more)
 
 
 async def sync_key(body: SyncRequest, caller: CallerHere, services: ServicesHere) -> Synced:
     """Push a key now and answer with how it stands a moment later, whether LiteLLM is there or not."""
     services.need_litellm()
-    store = services.store_of(caller)
-    row = await store.get_key(str(body.key_id))
+    store, key_id = services.store_of(caller), str(body.key_id)
+    row = await store.get_key(key_id)
+    if row is None and await store.is_administrator():
+        row = await store.resync_any_key(key_id)
+        services.push_soon(row["user_id"])
+        return Synced(key=OthersKey(**await _settled(lambda: store.read_key(key_id))))
     if row is not None and row["state"] == "placeholder" and body.action == "create":
         row = await store.create_key({})
     else:
-        row = await store.resync_key(str(body.key_id))
+        row = await store.resync_key(key_id)
     services.push_soon(caller.user_id)
-    return Synced(key=Key(**await _settled(store, row["id"])))
+    return Synced(key=Key(**await _settled(lambda: _own_key(store, row["id"]))))
 
 
-async def _settled(store: CallerStore, key_id: str) -> dict[str, Any]:
+async def _own_key(store: CallerStore, key_id: str) -> dict[str, Any]:
+    row = await store.get_key(key_id)
+    if row is None:
+        raise RefusedError("key_not_found", "There is no such key.", status=404)
+    return row
+
+
+async def _settled(look: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """The row once it is no longer pending, whoever pushes it, or as it is when the wait is over."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        row = await store.get_key(key_id)
-        if row is None:
-            raise RefusedError("key_not_found", "There is no such key.", status=404)
+        row = await look()
         if row["sync_status"] != "pending" or time.monotonic() > deadline:
             return row
         await asyncio.sleep(LOOK_SECONDS)

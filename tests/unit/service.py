@@ -1,0 +1,82 @@
+"""The webhook service in this process, on a Supabase of canned answers."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx
+import jwt
+import respx
+from fastapi import FastAPI
+
+from core.settings import Settings
+from webhook.app import build_app
+
+SUPABASE = "http://supabase.test"
+REST = f"{SUPABASE}/rest/v1"
+LITELLM = "http://litellm.test"
+SECRET = "s" * 40
+STATUS = {
+    "breaker": "closed", "litellm_answers": True, "litellm_warnings": [], "litellm_last_ok_at": None,
+    "accounts": 0, "keys": 0, "events": 0, "oldest_seconds": 0, "worker_last_seen": None,
+}  # fmt: skip
+
+
+def make_settings(**other: object) -> Settings:
+    return Settings.model_validate(
+        {
+            "supabase_url": SUPABASE,
+            "supabase_service_role_key": "sb_secret_x1234",
+            "supabase_anon_key": "sb_publishable_x",
+            "supabase_jwt_secret": SECRET,
+            "paystack_secret_key": "sk_test_a1",
+            **other,
+        }
+    )
+
+
+def token(user_id: str, **other: object) -> dict[str, str]:
+    claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 60}
+    return {"authorization": f"Bearer {jwt.encode(claims | other, SECRET, algorithm='HS256')}"}
+
+
+class Service:
+    """The application; each call may come from another address."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        host: str = "10.0.0.1",
+        **request: Any,
+    ) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, client=(host, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+            return await client.request(method, path, headers=headers or {}, **request)
+
+    async def get(
+        self, path: str, headers: dict[str, str] | None = None, host: str = "10.0.0.1"
+    ) -> httpx.Response:
+        return await self.call("GET", path, headers, host)
+
+
+@contextmanager
+def supabase() -> Iterator[respx.MockRouter]:
+    """What every service asks for; more routes may be added."""
+    with respx.mock(assert_all_called=False) as mock:
+        mock.post(f"{REST}/rpc/check_installation").respond(json={})
+        mock.post(f"{REST}/rpc/read_status").respond(json=STATUS)
+        yield mock
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Service]:
+    """The service, started; within `supabase`."""
+    app = build_app(settings)
+    async with app.router.lifespan_context(app):
+        yield Service(app)

@@ -1,0 +1,262 @@
+"""What /openapi.json tells of each route beside its types: what it is for, an example, how it may refuse."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from webhook import examples
+from webhook.answers import ErrorAnswer
+from webhook.examples import Json
+
+TAGS = [
+    {"name": "keys", "description": "The caller's LiteLLM keys, and how they stand."},
+    {"name": "credits", "description": "Buying credits, and following each payment."},
+    {"name": "administrators", "description": "For the users in `keyfund.administrators`."},
+    {"name": "status", "description": "Whether everything is well."},
+    {"name": "paystack", "description": "Paystack's events."},
+    {"name": "health", "description": "For load balancers and operators."},
+]
+
+ERRORS: dict[str, tuple[int, str]] = {
+    "invalid_name": (400, "A name has between 1 and 100 characters."),
+    "invalid_cap": (400, "cap is wallet (then without max_budget) or fixed."),
+    "beyond_ceiling": (400, "Highest allowed here: rpm_limit 60."),
+    "invalid_body": (400, "The body is not JSON."),
+    "invalid_event": (400, "The body is not an event."),
+    "incomplete_body": (400, "The sender went away."),
+    "reason_missing": (400, "Say why: the reason is kept."),
+    "paystack_http_400": (400, "Paystack refused with 400."),
+    "not_signed_in": (401, "Sign in first."),
+    "bad_signature": (401, "The signature does not fit the body."),
+    "account_deleted": (403, "This account does not exist any more."),
+    "account_suspended": (403, "This account is suspended. Ask the people who run this service."),
+    "blocked_by_administrator": (
+        403,
+        "An administrator blocked this key; only an administrator can unblock it.",
+    ),
+    "not_an_administrator": (403, "Only an administrator may do this."),
+    "key_not_found": (404, "There is no such key."),
+    "package_not_found": (404, "There is no such package on sale."),
+    "payment_not_found": (404, "There is no such payment."),
+    "credit_value_differs": (409, "CREDIT_VALUE_CENTS is 3 here, but the database was set up with 2."),
+    "email_missing": (
+        409,
+        "Add an e-mail address to your account first: Paystack sends its receipt there.",
+    ),
+    "key_revoked": (409, "This key is revoked for good. Create a new one."),
+    "key_not_synced": (409, "LiteLLM does not know this key yet: there is nothing to replace."),
+    "key_retiring": (
+        409,
+        "This is the former string of a rotated key: change the key itself, or revoke this one.",
+    ),
+    "rotation_under_way": (
+        409,
+        "A former string of this key is still alive: revoke it, or wait until it retires.",
+    ),
+    "payment_disputed": (409, "This payment is given back through its dispute, or was."),
+    "too_many_keys": (409, "An account has at most 1000 keys. Revoke one first."),
+    "payment_not_credited": (409, "The payment has not arrived yet."),
+    "payment_not_paid": (409, "Nothing was paid for this order."),
+    "nothing_to_decide": (409, "No payment with this reference waits for a decision."),
+    "too_large": (413, "A body has at most 1 MiB."),
+    "invalid_request": (422, "max_budget: Input should be a valid integer"),
+    "too_many_orders": (
+        429,
+        "Too many orders were opened and not paid. Pay one of them, or try again later.",
+    ),
+    "too_many_calls": (429, "At most 300 calls a minute. Try again in 3 s."),
+    "database_unavailable": (503, "The database cannot be reached."),
+    "litellm_not_configured": (503, "LiteLLM is not configured here."),
+    "paystack_not_configured": (503, "Payments are switched off here."),
+    "paystack_unreachable": (503, "Paystack cannot be reached."),
+}
+"""By code: its status, and a sentence as people get it. Codes never change; clients may match them."""
+
+REASONS = {
+    400: "Understood, but not possible like this.",
+    401: "Not signed in, or a wrong signature.",
+    403: "Not allowed.",
+    404: "No such thing, or not the caller's.",
+    409: "Not possible as things stand.",
+    413: "The body is larger than any request.",
+    422: "The request is malformed.",
+    429: "Too many calls; `Retry-After` says for how many seconds to wait.",
+    503: "Something is away or switched off; try again later.",
+}
+
+OPEN = ("too_many_calls", "database_unavailable")
+SIGNED_IN = ("not_signed_in", *OPEN)
+BODY = ("too_large", "invalid_request")
+ACCOUNT = ("account_suspended", "account_deleted")
+PAYSTACK = ("paystack_not_configured", "paystack_unreachable")
+ADMINISTRATOR = (*SIGNED_IN, "not_an_administrator")
+EVENT_HEADER = {
+    "name": "x-paystack-signature",
+    "in": "header",
+    "required": True,
+    "description": "HMAC-SHA512 of the raw body with the secret key, in hex.",
+    "schema": {"type": "string"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One route: a summary, an answer, the codes with which it may refuse, perhaps a request."""
+
+    summary: str
+    answer: Any
+    errors: tuple[str, ...] = ()
+    request: Any = None
+    header: Json | None = None
+
+    def options(self) -> Json:
+        """Arguments for ``add_api_route``."""
+        statuses = sorted({ERRORS[code][0] for code in self.errors})
+        responses = {one: {"model": ErrorAnswer, "description": REASONS[one]} for one in statuses}
+        return {"summary": self.summary, "responses": responses}
+
+    def complete(self, operation: Json) -> None:
+        """Add the examples. FastAPI itself would take what is null out of them."""
+        for status, told in operation["responses"].items():
+            if int(status) < 400:
+                (content,) = told["content"].values()
+                content["example"] = self.answer
+            else:
+                (content,) = told["content"].values()
+                told["content"] = {"application/json": content | {"examples": self._refusals(int(status))}}
+            if status == "429":
+                told["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+        if self.request is not None:
+            body = operation.setdefault(
+                "requestBody", {"required": True, "content": {"application/json": {}}}
+            )
+            body["content"]["application/json"]["example"] = self.request
+        if self.header is not None:
+            operation.setdefault("parameters", []).append(self.header)
+
+    def _refusals(self, status: int) -> Json:
+        codes = [(code, ERRORS[code][1]) for code in self.errors if ERRORS[code][0] == status]
+        return {code: {"value": {"error": {"code": code, "message": message}}} for code, message in codes}
+
+
+class Described(FastAPI):
+    """An application whose /openapi.json has an example of everything."""
+
+    def openapi(self) -> Json:
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for route, described in DOCUMENTS.items():
+                method, _, path = route.partition(" ")
+                described.complete(document["paths"][path][method.lower()])
+        return super().openapi()
+
+
+DELIVERY = Document(
+    "Take an event of Paystack's",
+    {"received": True},
+    (
+        "invalid_body", "invalid_event", "incomplete_body", "bad_signature", "too_large",
+        "database_unavailable", "paystack_not_configured",
+    ),
+    request=examples.EVENT,
+    header=EVENT_HEADER,
+)  # fmt: skip
+
+DOCUMENTS: dict[str, Document] = {
+    "POST /webhooks/paystack": DELIVERY,
+    "POST /payment-webhook": DELIVERY,
+    "GET /api/keys/manage": Document(
+        "List one's keys", {"keys": [examples.KEY], "litellm": examples.LITELLM}, SIGNED_IN
+    ),
+    "POST /api/keys/manage": Document(
+        "Create a key",
+        examples.PENDING,
+        (
+            *SIGNED_IN, *BODY, *ACCOUNT, "invalid_name", "beyond_ceiling", "too_many_keys",
+            "litellm_not_configured",
+        ),
+        request={"name": "laptop", "max_budget": 500, "rpm_limit": 60},
+    ),
+    "PATCH /api/keys/manage/{key_id}": Document(
+        "Change, block or unblock a key",
+        examples.PENDING,
+        (
+            *SIGNED_IN, *BODY, "blocked_by_administrator", "invalid_name", "invalid_cap", "beyond_ceiling",
+            "key_not_found", "key_revoked", "key_retiring",
+        ),
+        request={"max_budget": 1000},
+    ),
+    "POST /api/keys/manage/{key_id}/rotate": Document(
+        "Give a key a new string",
+        examples.PENDING,
+        (
+            *SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "key_revoked", "key_not_synced", "key_retiring",
+            "rotation_under_way", "litellm_not_configured",
+        ),
+        request={"overlap_seconds": 3600},
+    ),
+    "DELETE /api/keys/manage/{key_id}": Document(
+        "Revoke a key for good",
+        examples.REVOKED,
+        (*SIGNED_IN, "invalid_request", "key_not_found", "key_revoked"),
+    ),
+    "GET /api/keys/sync": Document(
+        "How keys stand with LiteLLM",
+        {"keys": [examples.SYNC], "litellm": examples.LITELLM, "next": None},
+        (*ADMINISTRATOR, "invalid_request"),
+    ),
+    "POST /api/keys/sync": Document(
+        "Push a key now",
+        {"key": examples.KEY},
+        (*SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "too_many_keys", "litellm_not_configured"),
+        request={"keyId": examples.KEY_ID, "action": "update"},
+    ),
+    "GET /api/credits/packages": Document("What is on sale", {"packages": [examples.PACKAGE]}, SIGNED_IN),
+    "POST /api/credits/checkout": Document(
+        "Order a package",
+        examples.CHECKOUT,
+        (
+            *SIGNED_IN, *BODY, *ACCOUNT, *PAYSTACK, "paystack_http_400", "package_not_found", "email_missing",
+            "too_many_orders",
+        ),
+        request={"package_id": "starter-ngn"},
+    ),
+    "GET /api/credits/transactions": Document(
+        "The latest payments", {"transactions": [examples.PAYMENT]}, SIGNED_IN
+    ),
+    "GET /api/credits/transactions/{reference}/receipt": Document(
+        "A receipt to print",
+        examples.PAGE,
+        (*SIGNED_IN, "invalid_request", "payment_not_found", "payment_not_credited"),
+    ),
+    "GET /checkout/return": Document(
+        "Where Paystack sends the buyer back",
+        examples.PAGE,
+        (*OPEN, "invalid_request", "paystack_not_configured"),
+    ),
+    "POST /api/admin/payments/{reference}/retry": Document(
+        "Do a payment's steps again",
+        examples.DETAIL,
+        (*ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "payment_not_found"),
+        request={"step": "verified"},
+    ),
+    "POST /api/admin/payments/{reference}/refund": Document(
+        "Have Paystack give a payment back",
+        examples.DETAIL,
+        (
+            *ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "reason_missing", "payment_not_found",
+            "payment_not_paid", "payment_disputed", "nothing_to_decide",
+        ),
+        request={"reason": "paid twice"},
+    ),
+    "POST /api/admin/resync": Document(
+        "Push everything that failed again", examples.RESYNC, (*ADMINISTRATOR, "litellm_not_configured")
+    ),
+    "GET /api/admin/resync": Document("How far that is", examples.RESYNC, ADMINISTRATOR),
+    "GET /api/status": Document("Whether everything is well", examples.STATUS, SIGNED_IN),
+    "GET /healthz": Document("The process answers", {"status": "ok"}),
+    "GET /readyz": Document(
+        "Supabase answers", {"status": "ok"}, ("database_unavailable", "credit_value_differs")
+    ),
+}  # fmt: skip

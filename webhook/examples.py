@@ -1,0 +1,112 @@
+"""What requests and answers look like, for /openapi.json. Nothing here is anybody's."""
+
+from typing import Any
+
+Json = dict[str, Any]
+
+KEY_ID = "6b0f6f0e-3c57-4a3a-9d8b-5f6f8f0e1a2b"
+USER_ID = "0d4f4c7e-9a51-4b8e-8f0a-2c1d3e4f5a6b"
+REFERENCE = "kf-1f2e3d4c5b6a79880716253443526170"
+AT = "2026-11-24T09:30:00+00:00"
+
+SYNC: Json = {
+    "id": KEY_ID,
+    "user_id": USER_ID,
+    "name": "laptop",
+    "state": "active",
+    "sync_status": "synced",
+    "last_synced_at": AT,
+    "last_error": None,
+    "next_attempt_at": None,
+}
+FAILED: Json = SYNC | {
+    "sync_status": "failed",
+    "last_synced_at": None,
+    "last_error": "litellm_unreachable: LiteLLM cannot be reached.",
+    "next_attempt_at": AT,
+}
+LIMITS: Json = {
+    "blocked_by": None,
+    "cap": "fixed",
+    "max_budget": 500,
+    "budget_duration": "30d",
+    "rpm_limit": 60,
+    "tpm_limit": 10_000,
+}
+OTHERS_KEY: Json = FAILED | LIMITS
+KEY: Json = SYNC | LIMITS | {"litellm_key_id": "sk-kf-an-example-that-opens-nothing", "former": None}
+PENDING: Json = KEY | {"sync_status": "pending", "last_synced_at": None, "next_attempt_at": AT}
+REVOKED: Json = PENDING | {"state": "revoked"}
+LITELLM: Json = {"status": "connected", "base_url": "https://litellm.example.com"}
+
+PACKAGE: Json = {
+    "id": "starter-ngn",
+    "name": "Starter",
+    "credits": 500,
+    "amount": 1_600_000,
+    "currency": "NGN",
+}
+CHECKOUT: Json = {
+    "reference": REFERENCE,
+    "authorization_url": "https://checkout.paystack.com/0peioxfhpn",
+    "access_code": "0peioxfhpn",
+    "amount": 1_600_000,
+    "currency": "NGN",
+    "credits": 500,
+}
+TIMELINE: Json = {
+    "ordered": AT,
+    "webhook": AT,
+    "verified": AT,
+    "credited": AT,
+    "pushed": AT,
+    "effective": None,
+}
+PAYMENT: Json = {
+    "reference": REFERENCE,
+    "status": "success",
+    "credits": 500,
+    "amount": 1_600_000,
+    "currency": "NGN",
+    "authorization_url": None,
+    "waiting_for": "effective",
+    "timeline": TIMELINE,
+}
+DETAIL: Json = {
+    "reference": REFERENCE,
+    "user_id": USER_ID,
+    "status": "success",
+    "timeline": TIMELINE,
+    "provider_id": 4_099_260_516,
+    "paid_amount": 1_600_000,
+    "refunded_amount": 0,
+    "withheld_credits": 0,
+    "attempts": [{"reference": REFERENCE, "status": "success"}],
+    "events": [],
+    "disputes": [],
+    "ledger": [{"delta": 500, "kind": "purchase", "reason": None, "created_at": AT}],
+}
+RESYNC: Json = {
+    "id": 7,
+    "started_at": AT,
+    "ended_at": AT,
+    "accounts": 120,
+    "keys": 340,
+    "outstanding_accounts": 35,
+    "outstanding_keys": 90,
+    "failing_accounts": 2,
+}
+STATUS: Json = {
+    "litellm": {
+        "configured": True,
+        "connected": True,
+        "breaker": "closed",
+        "last_ok_at": AT,
+        "warnings": [],
+    },
+    "paystack": {"configured": True},
+    "backlog": {"keys": 0, "events": 0, "oldest_seconds": 0},
+    "worker": {"last_seen": AT},
+}
+EVENT: Json = {"event": "charge.success", "data": {"reference": REFERENCE, "status": "success"}}
+PAGE = '<!doctype html>\n<html lang="en"><head><title>Receipt</title></head><body>…</body></html>\n'
