@@ -29,6 +29,7 @@ async def drift(settings: Settings, *, mend: bool, as_json: bool) -> int:
             return INCOMPLETE
         try:
             report = await parts.drift_finder.find(mend=mend, progress=show_progress)
+            await parts.store.record_drift(report)
         except KeyfundError as error:
             print(f"keyfund: not compared: {error.message}", file=sys.stderr)
             return INCOMPLETE

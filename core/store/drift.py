@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.domain.drift import HeldKey
+from core.domain.drift import DriftReport, HeldKey
 from core.domain.keys import KeyState, WantedKey
 from core.errors import RefusedError
 from core.store.calls import Functions, Json
@@ -63,6 +63,16 @@ class DriftStore(Functions):
                 revision=held.account_revision,
                 key_hash=held.wanted.key_hash,
             )
+        )
+
+    async def record_drift(self, report: DriftReport) -> None:
+        """Keep what was found for administrators."""
+        await self._call(
+            "record_drift",
+            began_at=report.began_at.isoformat(),
+            complete=report.is_complete,
+            differences=report.total,
+            report=report.as_json(),
         )
 
 

@@ -365,9 +365,13 @@ create function public.read_concerns() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
   perform keyfund.check_administrator();
-  return keyfund.concerns() || jsonb_build_object('reconciliation', (
-    select jsonb_build_object('at', r.ended_at, 'differences', r.differences, 'complete', r.complete)
-    from keyfund.reconciliations r order by r.id desc limit 1));
+  return keyfund.concerns() || jsonb_build_object(
+    'reconciliation', (
+      select jsonb_build_object('at', r.ended_at, 'differences', r.differences, 'complete', r.complete)
+      from keyfund.reconciliations r order by r.id desc limit 1),
+    'drift', (
+      select jsonb_build_object('at', d.ended_at, 'differences', d.differences, 'complete', d.complete)
+      from keyfund.drift_reports d order by d.id desc limit 1));
 end;
 $$;
 comment on function public.read_concerns() is 'For administrators: how many things wait for a person, by kind; all zero when all is well.';

@@ -103,6 +103,38 @@ $$;
 comment on function public.mend_drift(uuid, bigint, text) is
   'Makes an account due whose key or wallet LiteLLM holds otherwise than wanted; the ordinary push mends it. False: it has changed since it was read, or is on its way.';
 
+-- ------------------------------------------------------------------- results
+
+create table keyfund.drift_reports (
+  id bigint generated always as identity primary key,
+  began_at timestamptz not null,
+  ended_at timestamptz not null default now(),
+  complete boolean not null,
+  differences integer not null,
+  report jsonb not null
+);
+comment on table keyfund.drift_reports is 'What each comparison of keys with LiteLLM found; the last hundred are kept.';
+alter table keyfund.drift_reports enable row level security;
+
+create function public.record_drift(p_began_at timestamptz, p_complete boolean, p_differences integer, p_report jsonb)
+returns void
+language sql security definer set search_path = '' as $$
+  insert into keyfund.drift_reports (began_at, complete, differences, report)
+  values (p_began_at, p_complete, p_differences, p_report);
+  delete from keyfund.drift_reports where id <= (
+    select id from keyfund.drift_reports order by id desc offset 100 limit 1);
+$$;
+comment on function public.record_drift(timestamptz, boolean, integer, jsonb) is 'Keeps a comparison for administrators.';
+
+create function public.read_drift_report() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  return (select to_jsonb(r) from keyfund.drift_reports r order by r.id desc limit 1);
+end;
+$$;
+comment on function public.read_drift_report() is 'For administrators: the last comparison of keys with LiteLLM, and each difference by name.';
+
 -- ------------------------------------------------------------------ adoption
 
 create function public.find_adoptee(p_account text, p_key_hash text, p_owner text) returns jsonb
@@ -150,12 +182,16 @@ revoke all on function public.open_drift() from public, anon, authenticated, ser
 revoke all on function public.read_drift(text, integer, timestamptz) from public, anon, authenticated, service_role;
 revoke all on function public.read_drift_key(text) from public, anon, authenticated, service_role;
 revoke all on function public.mend_drift(uuid, bigint, text) from public, anon, authenticated, service_role;
+revoke all on function public.record_drift(timestamptz, boolean, integer, jsonb) from public, anon, authenticated, service_role;
+revoke all on function public.read_drift_report() from public, anon, authenticated, service_role;
 revoke all on function public.find_adoptee(text, text, text) from public, anon, authenticated, service_role;
 revoke all on function public.adopt_key(uuid, text, text, text, text, integer, text, integer, integer, boolean) from public, anon, authenticated, service_role;
 grant execute on function public.open_drift() to service_role;
 grant execute on function public.read_drift(text, integer, timestamptz) to service_role;
 grant execute on function public.read_drift_key(text) to service_role;
 grant execute on function public.mend_drift(uuid, bigint, text) to service_role;
+grant execute on function public.record_drift(timestamptz, boolean, integer, jsonb) to service_role;
+grant execute on function public.read_drift_report() to authenticated;
 grant execute on function public.find_adoptee(text, text, text) to service_role;
 grant execute on function public.adopt_key(uuid, text, text, text, text, integer, text, integer, integer, boolean) to service_role;
 

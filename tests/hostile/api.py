@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.world import World
+from tests.integration.world import World, until
 from tests.support import User
 
 OPEN = {"/healthz", "/readyz", "/checkout/return"}
@@ -72,6 +72,27 @@ class Scene:
         """What the service has called its own mistake since the scene began."""
         log = (self.world.stack.logs / "webhook.log").read_bytes()[self.log_began :].decode()
         return [line for line in log.splitlines() if '"http.bug"' in line or "Traceback" in line]
+
+
+def meet(world: World) -> Scene:
+    """Two people; the victim has a key that works, an order that waits, and one that is paid."""
+    attacker, victim = world.sign_up(), world.sign_up()
+    own_key, victim_key = world.create_key(attacker), world.synced_key(victim)
+    order = world.order(victim)
+    paid = world.order(victim)["reference"]
+    world.pay(paid)
+    world.until_status(victim, paid, "success")
+    until(lambda: world.payment(victim, paid)["timeline"]["effective"], what="the credits are effective")
+    until(lambda: world.keys(victim)[0]["sync_status"] == "synced", what="the victim's key is synced")
+    words = {
+        victim.id, victim.email, victim.token, victim_key["id"], victim_key["litellm_key_id"],
+        victim_key["key_hash"], order["reference"], order["access_code"], paid,
+    }  # fmt: skip
+    log = world.stack.logs / "webhook.log"
+    url = world.env["WEBHOOK_BASE_URL"]
+    return Scene(
+        world, routes(url), attacker, own_key["id"], victim, victim_key["id"], words, log.stat().st_size
+    )
 
 
 def routes(url: str) -> list[Route]:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.hostile.api import Route, Scene, routes
+from tests.hostile.api import Route, Scene, meet
 from tests.hostile.evidence import Evidence
 from tests.hostile.tokens import Issuer, forged
 from tests.hostile.values import BODIES, RAW_JSON, TEXTS, anything, dumps, with_raw
@@ -26,23 +26,7 @@ ROUNDS = 500 if LONG else 45
 
 @pytest.fixture(scope="module")
 def scene(world: World) -> Scene:
-    attacker, victim = world.sign_up(), world.sign_up()
-    own_key, victim_key = world.create_key(attacker), world.synced_key(victim)
-    order = world.order(victim)
-    paid = world.order(victim)["reference"]
-    world.pay(paid)
-    world.until_status(victim, paid, "success")
-    until(lambda: world.payment(victim, paid)["timeline"]["effective"], what="the credits are effective")
-    until(lambda: world.keys(victim)[0]["sync_status"] == "synced", what="the victim's key is synced")
-    words = {
-        victim.id, victim.email, victim.token, victim_key["id"], victim_key["litellm_key_id"],
-        victim_key["key_hash"], order["reference"], order["access_code"], paid,
-    }  # fmt: skip
-    log = world.stack.logs / "webhook.log"
-    url = world.env["WEBHOOK_BASE_URL"]
-    return Scene(
-        world, routes(url), attacker, own_key["id"], victim, victim_key["id"], words, log.stat().st_size
-    )
+    return meet(world)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ FUNCTIONS: dict[str, Json] = {
     "read_concerns": {},
     "list_paid_after_deletion": {},
     "read_reconciliation": {},
+    "read_drift_report": {},
     "resync_account": {"account_id": "00000000-0000-0000-0000-000000000000"},
     "read_key": {"key_id": "00000000-0000-0000-0000-000000000000"},
     "resync_any_key": {"key_id": "00000000-0000-0000-0000-000000000000"},

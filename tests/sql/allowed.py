@@ -90,6 +90,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_concerns": SIGNED_IN,
     "list_paid_after_deletion": SIGNED_IN,
     "read_reconciliation": SIGNED_IN,
+    "read_drift_report": SIGNED_IN,
     # The operator's command, and the books.
     "replay_inbox": SERVICE_ALONE,
     "claim_chore": SERVICE_ALONE,
@@ -105,6 +106,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_drift": SERVICE_ALONE,
     "read_drift_key": SERVICE_ALONE,
     "mend_drift": SERVICE_ALONE,
+    "record_drift": SERVICE_ALONE,
     "find_adoptee": SERVICE_ALONE,
     "adopt_key": SERVICE_ALONE,
     # Tidying up.
@@ -154,6 +156,7 @@ CALLED_BY_PEOPLE = {
     "read_concerns": FOR_ADMINISTRATORS,
     "list_paid_after_deletion": FOR_ADMINISTRATORS,
     "read_reconciliation": FOR_ADMINISTRATORS,
+    "read_drift_report": FOR_ADMINISTRATORS,
     "is_administrator": "says what the caller is, nothing of anyone else",
 }
 """SECURITY DEFINER functions that signed-in people may call, of which Supabase's advisors warn (0029)."""

@@ -24,7 +24,7 @@ from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn, hash_of
 from tests.conformance.subject import settings_for
 from tests.model.rest import Rest
-from tests.sql.acting import account, by_owner, by_service, key, keys, let_pass, sign_up, value
+from tests.sql.acting import account, by_owner, by_service, key, keys, let_pass, row, sign_up, value
 from tests.support import Connection, Database
 from worker.jobs.drift import FindDrift
 
@@ -164,6 +164,9 @@ async def test_once_a_night_one_worker_has_it_mended(both: Both) -> None:
     assert value(both.db, "select due_at = keyfund.next_night() from keyfund.chores where name = 'drift'")
     assert REGISTRY.get_sample_value("keyfund_drift", {"kind": "different"}) == 1
     assert REGISTRY.get_sample_value("keyfund_drift", {"kind": "extra"}) == 0
+    kept = row(both.db, "select complete, differences, report from keyfund.drift_reports")
+    assert (kept["complete"], kept["differences"]) == (True, 1)
+    assert [one["kind"] for one in kept["report"]["named"]] == ["different"]
     await both.push()
     assert both.row(user_id).rpm_limit == 100
 

@@ -27,6 +27,7 @@ class FindDrift:
         except KeyfundError as error:
             log.error("drift.not_compared", reason=str(error))
             return 0
+        await self.store.record_drift(report)
         for kind, count in report.counts.items():
             DRIFT.labels(kind).set(count)
         for one in report.named:
