@@ -16,7 +16,7 @@ from tests.support import Connection, Database, SqlServer, User
 
 Json = dict[str, Any]
 SCHEMAS = ("public", "keyfund", "auth")
-OWNERS = ("user_id", "id")
+OWNERS = ("user_id", "account_id", "id")
 
 
 @dataclass

@@ -157,6 +157,7 @@ def rows_to_write(scene: Scene, table: str) -> list[Json]:
         "virtual_keys": [{"user_id": mine, "sync_status": "synced", "max_budget": 10**9, "cap": "fixed", "litellm_key_id": "sk-made-up-by-attacker"}, {"id": scene.keys[theirs], "user_id": mine}, {"id": scene.keys[mine], "state": "active", "user_id": theirs}],
         "transactions": [{"user_id": mine, "package_id": "starter-ngn", "reference": "kf-mine", "amount": 1, "currency": "NGN", "credits": 10**9, "status": "success"}, {"reference": scene.references[2], "user_id": mine, "credits": 1}],
         "credit_ledger": [{"user_id": mine, "delta": 10**9, "kind": "adjustment", "cause": "mine", "balance_after": 10**9}],
+        "audit_log": [{"actor": "administrator", "actor_id": theirs, "action": "account_reinstated", "account_id": mine}, {"id": 1, "account_id": mine}],
         "credit_packages": [{"id": "free", "name": "Free", "credits": 10**9, "amount": 1, "currency": "NGN"}, {"id": "starter-ngn", "amount": 1}],
     }  # fmt: skip
     return rows[table]
