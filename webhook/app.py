@@ -18,6 +18,7 @@ from webhook.limits import RateLimits
 from webhook.routes import (
     admin,
     checkout,
+    dashboard,
     health,
     keys,
     metrics,
@@ -118,6 +119,15 @@ def routes() -> APIRouter:
     add("POST", f"{payment}/refund", admin.refund_payment, "administrators")
     add("POST", "/api/admin/resync", resync.start, "administrators")
     add("GET", "/api/admin/resync", resync.read, "administrators")
+
+    # A page for people, not a part of the API that /openapi.json describes.
+    for path, answer in (
+        ("/analytics", dashboard.show),
+        ("/analytics/", dashboard.show),
+        ("/analytics/config.json", dashboard.read_config),
+        ("/analytics/assets/{name}", dashboard.show_asset),
+    ):
+        api.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
 
     add("GET", "/api/status", status.read, "status")
     api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False)
