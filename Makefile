@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
 LOCKED := runtime dev litellm
-MODULES := dev/supabase dev/litellm
+MODULES := dashboard dev/browser dev/litellm dev/supabase
 
 .PHONY: help setup run story test lock venv
 
