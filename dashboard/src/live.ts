@@ -31,7 +31,8 @@ export const isUnderWay = (payment: Payment): boolean => {
   return payment.timeline.credited !== null || Date.now() - ordered < RECENT_SECONDS * 1000;
 };
 
-const isMoving = (key: Key): boolean => key.sync_status === "pending" || (key.former ? isMoving(key.former) : false);
+const isMoving = (key: Key): boolean =>
+  key.sync_status === "pending" || (key.sync_status === "failed" && key.next_attempt_at !== null) || (key.former ? isMoving(key.former) : false);
 
 const isBusy = ({ keys, payments, status }: Picture): boolean =>
   (keys.value?.keys ?? []).some(isMoving) ||
@@ -44,7 +45,7 @@ export function useLive(api: Api, config: Config, user: User): Live {
     const [keys, status, balance, payments] = await Promise.allSettled([
       api.get<KeyList>("/api/keys/manage"),
       api.get<Status>("/api/status"),
-      readBalance(api),
+      api.rpc<Balance>("read_balance"),
       api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions),
     ]);
     last.current = {
@@ -63,18 +64,6 @@ export function useLive(api: Api, config: Config, user: User): Live {
 function merge<T>(before: Part<T> | undefined, settled: PromiseSettledResult<T>): Part<T> {
   if (settled.status === "fulfilled") return { value: settled.value, error: undefined };
   return { value: before?.value, error: asApiError(settled.reason) };
-}
-
-/** The balance with how much of the last top-up is left, or, where the database is older, the balance alone. */
-async function readBalance(api: Api): Promise<Balance> {
-  try {
-    return await api.rpc<Balance>("read_balance");
-  } catch (error) {
-    if (![0, 404].includes(asApiError(error).status)) throw error;
-  }
-  const { data, error, status } = await api.supabase.from("profiles").select("credits").single();
-  if (error) throw api.databaseError(status, error);
-  return { credits: Number(data.credits), after_top_up: null, left_percent: null, notice: null, topped_up_at: null };
 }
 
 /** Look again as soon as Supabase tells of a change of one's rows. */

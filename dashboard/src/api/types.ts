@@ -97,7 +97,7 @@ export interface Tally {
 
 export interface Usage {
   source: "litellm" | "local";
-  as_of: string;
+  as_of: string | null;
   time_zone: string;
   start_date: string;
   end_date: string;

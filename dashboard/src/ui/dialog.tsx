@@ -17,6 +17,7 @@ export function Dialog({ title, onClose, children, wide }: Props) {
     const element = dialog.current;
     const opener = document.activeElement;
     element?.showModal();
+    element?.querySelector<HTMLElement>("form input, form select")?.focus();
     return () => {
       element?.close();
       // What opened it may be gone, as with a revoked key: then the page's heading is where to go on.

@@ -160,7 +160,7 @@ export function CopyButton({ text, label, said, say, children }: CopyProps) {
     }
   };
   return (
-    <button type="button" class={copied ? "done" : undefined} aria-label={label} onClick={copy}>
+    <button type="button" class={copied ? "done" : undefined} aria-label={copied ? undefined : label} onClick={copy}>
       {copied ? "Copied" : (children ?? "Copy")}
     </button>
   );

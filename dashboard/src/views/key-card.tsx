@@ -3,6 +3,7 @@ import { useAction } from "../action";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
 import { cents, count, masked, sentence, shownDay } from "../format";
+import { useNow } from "../poll";
 import { Badge, CopyButton, Failure, Meter, Time } from "../ui/parts";
 import { EditKey, RevokeKey, RotateKey } from "./key-dialogs";
 
@@ -106,19 +107,22 @@ function SyncLine({ item }: { item: Key }) {
         {item.sync_status === "failed" && <strong class="reason">{item.last_error ? sentence(item.last_error) : "LiteLLM did not take it."} </strong>}
         {item.sync_status === "failed" &&
           (item.next_attempt_at ? (
-            <>
-              The next try is <Time at={item.next_attempt_at} />.
-            </>
+            <NextTry at={item.next_attempt_at} />
           ) : (
             "It is not tried again by itself: choose Sync now, or ask the people who run this service."
           ))}
       </p>
-      <button type="button" class="link" aria-label={`Sync ${item.name} now`} disabled={busy} onClick={sync}>
+      <button type="button" class="link" aria-label={`Sync now: ${item.name}`} disabled={busy} onClick={sync}>
         {busy ? "Syncing …" : "Sync now"}
       </button>
       <Failure error={error} />
     </div>
   );
+}
+
+function NextTry({ at }: { at: string }) {
+  const due = Date.parse(at) <= useNow(1);
+  return due ? <>It is being tried again now.</> : <>The next try is <Time at={at} />.</>;
 }
 
 const period = (item: Key) => (item.budget_duration === "30d" ? "a month" : `per ${item.budget_duration ?? "period"}`);
@@ -174,7 +178,7 @@ function Former({ item, former }: { item: Key; former: Key }) {
         </span>
       </p>
       {former.litellm_key_id && <Secret secret={former.litellm_key_id} name={`the former string of ${item.name}`} />}
-      <button type="button" class="link danger" aria-label={`Stop the former string of ${item.name} now`} disabled={busy} onClick={end}>
+      <button type="button" class="link danger" aria-label={`Stop it now: the former string of ${item.name}`} disabled={busy} onClick={end}>
         Stop it now
       </button>
       <Failure error={error} />

@@ -62,11 +62,18 @@ export function UsageView() {
           <p class="as-of">
             {usage.source === "local" ? (
               <>
-                <Badge tone="wait">Local data</Badge> LiteLLM cannot be asked; this is what was known <Time at={usage.as_of} />.
+                <Badge tone="wait">Local data</Badge>{" "}
+                {usage.as_of ? (
+                  <>
+                    LiteLLM was not asked just now; this is what it said <Time at={usage.as_of} />.
+                  </>
+                ) : (
+                  "LiteLLM was not asked yet."
+                )}
               </>
             ) : (
               <>
-                As of <Time at={usage.as_of} />, from LiteLLM.
+                From LiteLLM{usage.as_of && <>, as of <Time at={usage.as_of} /></>}.
               </>
             )}{" "}
             Days are those of {usage.time_zone || "UTC"}.

@@ -75,7 +75,7 @@ export function Accounts({ turn, onChange }: { turn: number; onChange: () => voi
                     </td>
                     <td class="right">
                       <span class="actions end">
-                        <button type="button" aria-label={`Adjust the credits of ${name}`} onClick={() => begin("adjust", account)}>
+                        <button type="button" aria-label={`Adjust credits of ${name}`} onClick={() => begin("adjust", account)}>
                           Adjust credits
                         </button>
                         <button type="button" aria-label={`Sync ${name}`} disabled={busy} onClick={() => resync(account)}>

@@ -58,7 +58,7 @@ export function FailingKeys({ turn, onChange }: { turn: number; onChange: () => 
                     <td>{key.last_error ? sentence(key.last_error) : ""}</td>
                     <td>{key.next_attempt_at ? <Time at={key.next_attempt_at} /> : <Badge tone="bad">Parked</Badge>}</td>
                     <td class="right">
-                      <button type="button" aria-label={`Sync ${key.name} now`} disabled={busy} onClick={() => sync(key)}>
+                      <button type="button" aria-label={`Sync now: ${key.name}`} disabled={busy} onClick={() => sync(key)}>
                         Sync now
                       </button>
                     </td>
