@@ -62,7 +62,7 @@ class Estimator:
     ) -> None:
         self._litellm = litellm
         self._flat = flat
-        self._kept = kept or Kept()
+        self._kept = Kept() if kept is None else kept
         self._clock = clock
         self._models: tuple[str, ...] | None = None
         self._models_at = float("-inf")

@@ -116,8 +116,8 @@ def test_what_nobody_looked_at_is_kept_too(world: World) -> None:
 
     def rolled() -> bool:
         row = world.db.execute(
-            "select a.rolled_micros = a.booked_micros and a.booked_micros > 0, "
-            "(select sum(u.spend_micros) from keyfund.usage_by_day u where u.user_id = a.user_id) = a.booked_micros "
+            "select rolled_micros = booked_micros and booked_micros > 0, (select sum(spend_micros) "
+            "from keyfund.usage_by_day u where u.user_id = a.user_id) = booked_micros "
             "from keyfund.accounts a where user_id = %s",
             [user.id],
         ).fetchone()
