@@ -30,7 +30,7 @@ export interface Ink {
   series: (index: number) => string;
 }
 
-const SERIES = 8;
+export const SERIES = 8;
 
 /** The colours of the theme in use, as the stylesheet has them. */
 function readInk(): Ink {

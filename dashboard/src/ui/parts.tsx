@@ -172,7 +172,7 @@ export const Meter = ({ label, value, max, low }: { label: string; value: number
 
 /** A table that scrolls by itself where it is too wide. */
 export const TableBox = ({ label, children }: { label: string; children: ComponentChildren }) => (
-  <div class="table-box" role="region" aria-label={label} tabIndex={0}>
+  <div class="table-box" role="group" aria-label={label} tabIndex={0}>
     <table>{children}</table>
   </div>
 );

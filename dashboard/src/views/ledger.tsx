@@ -12,7 +12,7 @@ const KINDS: Record<LedgerEntry["kind"], string> = {
   usage: "Usage",
   adjustment: "Adjustment",
 };
-const PAGE = 20;
+const PAGE = 10;
 
 /** Every change of the balance, newest first; read again when the balance changes. */
 export function Ledger({ balance }: { balance: number | undefined }) {

@@ -5,7 +5,7 @@ import { addDays, number, shownDay } from "../format";
 import { Chart, type Ink } from "../ui/chart";
 import { balances, type Burn, daysBetween, type Measure, measureOf, type ModelSum } from "./usage-sums";
 
-const shortDay = (day: string) => shownDay(day).replace(/ \d{4}$/, "");
+const shortDay = (day: string) => shownDay(day).replace(/,? \d{4}$/, "");
 
 export function TrendChart({ usage, sums, measure }: { usage: Usage; sums: ModelSum[]; measure: Measure }) {
   const make = useCallback(
@@ -59,7 +59,7 @@ export function ShareChart({ sums }: { sums: ModelSum[] }) {
           },
         ],
       },
-      options: { maintainAspectRatio: false, cutout: "68%", plugins: { legend: { position: "right", labels: { boxWidth: 10, boxHeight: 10 } } } },
+      options: { maintainAspectRatio: false, cutout: "68%", plugins: { legend: { display: false } } },
     }),
     [sums],
   );

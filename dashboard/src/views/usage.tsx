@@ -5,6 +5,7 @@ import type { LedgerEntry, Usage } from "../api/types";
 import { useApp } from "../app-context";
 import { addDays, count, isoDay, micros, number, shownDay, worth } from "../format";
 import { Badge, Empty, Failure, Missing, SelectField, Skeleton, TableBox, TextField, Time } from "../ui/parts";
+import { SERIES } from "../ui/chart";
 import { BurnChart, ShareChart, TrendChart } from "./usage-charts";
 import { burn, type Measure, measureOf, sumByModel } from "./usage-sums";
 
@@ -76,7 +77,7 @@ export function UsageView() {
                 From LiteLLM{usage.as_of && <>, as of <Time at={usage.as_of} /></>}.
               </>
             )}{" "}
-            Days are those of {usage.time_zone || "UTC"}.
+            Days begin at midnight, {usage.time_zone || "UTC"}.
           </p>
           {error && <Failure error={error} />}
           <Figures usage={usage} />
@@ -175,9 +176,11 @@ function Figures({ usage }: { usage: Usage }) {
               </tr>
             </thead>
             <tbody>
-              {sums.map((sum) => (
+              {sums.map((sum, index) => (
                 <tr key={sum.model}>
-                  <th scope="row">{sum.model}</th>
+                  <th scope="row">
+                    <span class={`swatch s${(index % SERIES) + 1}`} aria-hidden="true" /> {sum.model}
+                  </th>
                   <td class="right">{usage.total.credits > 0 ? Math.round((100 * sum.total.credits) / usage.total.credits) : 0} %</td>
                   <td class="right">{micros(sum.total.spend_micros)}</td>
                 </tr>
@@ -236,7 +239,7 @@ function BurnCard({ usage }: { usage: Usage }) {
                 {worth(rate.creditsPerDay, config)} a day over the last {rate.overDays} days.{" "}
                 {rate.runsOutOn ? (
                   <strong>
-                    At this rate {worth(left, config)} run out on {shownDay(rate.runsOutOn)}.
+                    At this rate the {worth(left, config)} that you have left are used up on {shownDay(rate.runsOutOn)}.
                   </strong>
                 ) : (
                   "At this rate your wallet lasts for years."

@@ -19,13 +19,11 @@ export function Wallet({ onCredits = false }: { onCredits?: boolean }) {
   const notice = balance.notice ?? (balance.credits <= 0 ? 5 : null);
   return (
     <section class="wallet card" aria-labelledby="wallet">
-      <div>
+      <div class="wallet-side">
         <h2 id="wallet">Wallet left</h2>
         <p class="big">
           {worth(balance.credits, config)} <span class="unit">{count(balance.credits)} credits</span>
         </p>
-      </div>
-      <div class="wallet-side">
         {balance.after_top_up !== null && balance.after_top_up > 0 && (
           <>
             <Meter label="Left of the balance after the last top-up" value={balance.credits} max={balance.after_top_up} low={notice !== null && notice <= 20} />
@@ -34,13 +32,15 @@ export function Wallet({ onCredits = false }: { onCredits?: boolean }) {
             </p>
           </>
         )}
+      </div>
+      <div class="wallet-side">
         {notice !== null && (
           <p class={`low-balance ${notice <= 20 ? "bad" : ""}`} role="status">
             {balance.credits <= 0 ? "Your wallet is empty: calls are refused until you top it up." : LOW[notice]}
           </p>
         )}
         {!onCredits && config.payments && (
-          <a class="more" href="#/credits">
+          <a class="button" href="#/credits">
             Buy credits
           </a>
         )}
