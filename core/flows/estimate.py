@@ -24,6 +24,13 @@ KEPT_SECONDS = 600.0  # prices change
 Clock = Callable[[], float]
 
 
+class UnknownModelError(RefusedError):
+    """LiteLLM answers, and offers no such model."""
+
+    def __init__(self) -> None:
+        super().__init__("model_not_found", "LiteLLM offers no such model.", status=404)
+
+
 class Kept:
     """The latest estimates, by a keyed hash of what was asked: no prompt can be read from it, or tried."""
 
@@ -77,23 +84,23 @@ class Estimator:
         """
         if self._litellm is None:
             raise NotConfiguredError("litellm_not_configured", "LiteLLM is not configured here.")
-        if self._models is None or self._clock() - self._models_at > MODELS_SECONDS:
+        if self._clock() - self._models_at > MODELS_SECONDS and not self._is_left_alone:
             try:
                 async with asyncio.timeout(ASK_SECONDS):
                     self._models = await self._litellm.list_models()
                 self._models_at = self._clock()
             except (KeyfundError, TimeoutError) as error:
                 self._failed_at = self._clock()
-                if self._models is None:
-                    raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.") from None
-                log.warning("usage.models_not_read", error=str(error))
+                log.warning("usage.models_not_read", error=str(error) or "took too long")
+        if self._models is None:
+            raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.")
         return self._models
 
     async def estimate(self, question: Question) -> Estimate:
         """Tokens and cost of a call.
 
         Raises:
-            RefusedError: LiteLLM offers no such model.
+            UnknownModelError: LiteLLM offers no such model.
         """
         name = self._kept.name(question)
         estimate = self._kept.get(name)
@@ -106,15 +113,20 @@ class Estimator:
         return estimate
 
     async def _ask(self, question: Question) -> Estimate:
-        if self._litellm is None or self._clock() - self._failed_at < PAUSE_SECONDS:
+        if self._litellm is None or self._is_left_alone:
             return self._guess(question)
         try:
-            await self._check_model(question.model)
             async with asyncio.timeout(ASK_SECONDS):
+                if not _offers(await self.list_models(), question.model):
+                    raise UnknownModelError
                 tokens = await self._litellm.count_tokens(
                     question.model, prompt=question.prompt, messages=question.messages
                 )
                 cost = await self._litellm.estimate_cost(question.model, tokens, question.completion_tokens)
+        except UnknownModelError:
+            raise
+        except RefusedError:
+            return self._guess(question)  # it is this question that LiteLLM does not like
         except (TransientError, TimeoutError):
             self._failed_at = self._clock()
             return self._guess(question)
@@ -123,12 +135,15 @@ class Estimator:
             return Estimate(tokens, question.completion_tokens, cost_micros, "litellm", "flat")
         return Estimate(tokens, question.completion_tokens, cost, "litellm", "litellm")
 
-    async def _check_model(self, model: str) -> None:
-        models = await self.list_models()
-        if not any(model == one or ("*" in one and fnmatchcase(model, one)) for one in models):
-            raise RefusedError("model_not_found", "LiteLLM offers no such model.", status=404)
+    @property
+    def _is_left_alone(self) -> bool:
+        return self._clock() - self._failed_at < PAUSE_SECONDS
 
     def _guess(self, question: Question) -> Estimate:
         tokens = self._flat.tokens(question.characters)
         cost_micros = self._flat.micros(tokens + question.completion_tokens)
         return Estimate(tokens, question.completion_tokens, cost_micros, "flat", "flat")
+
+
+def _offers(models: tuple[str, ...], model: str) -> bool:
+    return any(model == one or ("*" in one and fnmatchcase(model, one)) for one in models)

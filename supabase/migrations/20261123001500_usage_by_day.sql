@@ -81,7 +81,7 @@ begin
   v_changed := found;
   -- Only an answer that leaves no day out says up to when all is read.
   if p_from <= keyfund.unread_since(v_account) and p_until >= (p_asked_at at time zone 'UTC')::date then
-    update keyfund.accounts set rolled_at = greatest(rolled_at, p_asked_at) where user_id = p_user_id;
+    update keyfund.accounts set rolled_at = greatest(rolled_at, least(p_asked_at, clock_timestamp())) where user_id = p_user_id;
   end if;
   if p_booked_micros is not null then
     update keyfund.accounts set rolled_micros = p_booked_micros, roll_at = null where user_id = p_user_id;

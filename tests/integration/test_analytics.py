@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.integration.world import Json, World, until
@@ -108,6 +109,21 @@ def test_usage_agrees_with_litellm_to_the_micro_dollar_and_outlives_it(world: Wo
     until(lambda: usage(world, user)["source"] == "litellm", what="LiteLLM is asked again")
     assert shown(usage(world, user)) == shown(told)
 
+    # Replaced by one that knows nothing, or only what came since.
+    with psycopg.connect(world.stack.superuser_url("litellm"), autocommit=True) as litellm_db:
+        litellm_db.execute('delete from "LiteLLM_DailyUserSpend" where user_id = %s', [user.id])
+    assert by_litellm(world, user) == {}
+    assert world.call(keys[1], "mock-costly").status_code == 200
+    until(lambda: by_litellm(world, user), what="LiteLLM has the call since")
+    kept = usage(world, user)
+    assert kept["source"] == "litellm"
+    before, after = shown(told), shown(kept)
+    costly = next(place for place in before if place[1] == "mock-costly")
+    assert after[costly][0] == 2, "the call before and the one since"
+    assert {place: row for place, row in after.items() if place != costly} == {
+        place: row for place, row in before.items() if place != costly
+    }
+
 
 def test_what_nobody_looked_at_is_kept_too(world: World) -> None:
     user = world.sign_up()
@@ -115,6 +131,12 @@ def test_what_nobody_looked_at_is_kept_too(world: World) -> None:
     assert world.call(key, "mock-costly").status_code == 200
 
     def rolled() -> bool:
+        # As if the half minute were over.
+        world.db.execute(
+            "update keyfund.accounts set roll_at = now() where user_id = %s and rolled_at is null "
+            "and roll_at > now() + interval '1 second'",
+            [user.id],
+        )
         row = world.db.execute(
             "select rolled_micros = booked_micros and booked_micros > 0, (select sum(spend_micros) "
             "from keyfund.usage_by_day u where u.user_id = a.user_id) = booked_micros "

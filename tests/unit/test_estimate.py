@@ -152,6 +152,13 @@ async def test_while_litellm_is_away_or_odd_the_rate_is_flat_and_it_is_left_alon
     assert await scene.estimator.estimate(ask()) == FROM_LITELLM
 
 
+async def test_a_question_that_litellm_refuses_is_guessed_at_and_others_are_asked(scene: Scene) -> None:
+    scene.counted.mock(return_value=httpx.Response(400, json={"error": {"message": SECRET, "code": "400"}}))
+    assert (await scene.estimator.estimate(ask())).tokens_from == "flat"
+    scene.counted.mock(side_effect=count)
+    assert await scene.estimator.estimate(ask()) == FROM_LITELLM
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -172,8 +179,9 @@ async def test_models_are_asked_for_twice_a_minute_at_most_and_outlive_an_outage
     assert scene.listed.call_count == 1
     scene.clock.now += 31
     scene.listed.mock(side_effect=httpx.ConnectError("no"))
-    assert await scene.estimator.list_models() == ("mock-small", "openai/*")
-    assert scene.listed.call_count == 2
+    for _ in range(3):
+        assert await scene.estimator.list_models() == ("mock-small", "openai/*")
+    assert scene.listed.call_count == 2, "and an absent LiteLLM is left alone for a while"
 
 
 async def test_a_litellm_that_never_answered_has_no_models(scene: Scene) -> None:
