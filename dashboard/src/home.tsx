@@ -1,3 +1,4 @@
+import type { ComponentType } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { User } from "@supabase/supabase-js";
 import type { Api } from "./api/api";
@@ -5,17 +6,23 @@ import { signOut } from "./api/config";
 import type { Config } from "./api/types";
 import { AppContext } from "./app-context";
 import { useLive } from "./live";
+import { onDemand } from "./on-demand";
 import { VIEWS, useView, type View } from "./route";
 import { StatusLine } from "./status-line";
 import { Brand, ThemeButton } from "./ui/brand";
-import { AdminView } from "./views/admin/admin";
+import { Notice } from "./ui/parts";
 import { CreditsView } from "./views/credits";
 import { EstimateView } from "./views/estimate";
 import { KeysView } from "./views/keys";
-import { UsageView } from "./views/usage";
 
 const NAMES: Record<View, string> = { keys: "Keys", usage: "Usage", credits: "Credits", estimate: "Estimate", admin: "Admin" };
-const SHOWS = { keys: KeysView, usage: UsageView, credits: CreditsView, estimate: EstimateView, admin: AdminView };
+const SHOWS: Record<View, ComponentType> = {
+  keys: KeysView,
+  usage: onDemand("usage", () => import("./views/usage").then((module) => module.UsageView)), // with all of the charts
+  credits: CreditsView,
+  estimate: EstimateView,
+  admin: onDemand("the administration", () => import("./views/admin/admin").then((module) => module.AdminView)),
+};
 
 export function Home({ api, config, user }: { api: Api; config: Config; user: User }) {
   const live = useLive(api, config, user);
@@ -55,6 +62,12 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
         <StatusLine picture={live.picture} />
       </header>
       <main id="main" tabIndex={-1}>
+        {live.picture?.isSuspended.value && (
+          <Notice tone="bad">
+            This account is suspended: calls are refused, and nothing can be made or bought. Nothing of yours is lost. Ask the people who run this
+            service.
+          </Notice>
+        )}
         <Shown key={view} />
       </main>
       <div class="spoken" role="status" aria-live="polite">

@@ -16,6 +16,7 @@ export interface Picture {
   status: Part<Status>;
   balance: Part<Balance>;
   payments: Part<Payment[]>;
+  isSuspended: Part<boolean>;
 }
 
 export interface Live {
@@ -42,17 +43,19 @@ const isBusy = ({ keys, payments, status }: Picture): boolean =>
 export function useLive(api: Api, config: Config, user: User): Live {
   const last = useRef<Picture | undefined>(undefined);
   const load = useCallback(async () => {
-    const [keys, status, balance, payments] = await Promise.allSettled([
+    const [keys, status, balance, payments, isSuspended] = await Promise.allSettled([
       api.get<KeyList>("/api/keys/manage"),
       api.get<Status>("/api/status"),
       api.rpc<Balance>("read_balance"),
       api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions),
+      readSuspension(api),
     ]);
     last.current = {
       keys: merge(last.current?.keys, keys),
       status: merge(last.current?.status, status),
       balance: merge(last.current?.balance, balance),
       payments: merge(last.current?.payments, payments),
+      isSuspended: merge(last.current?.isSuspended, isSuspended),
     };
     return last.current;
   }, [api]);
@@ -64,6 +67,12 @@ export function useLive(api: Api, config: Config, user: User): Live {
 function merge<T>(before: Part<T> | undefined, settled: PromiseSettledResult<T>): Part<T> {
   if (settled.status === "fulfilled") return { value: settled.value, error: undefined };
   return { value: before?.value, error: asApiError(settled.reason) };
+}
+
+async function readSuspension(api: Api): Promise<boolean> {
+  const { data, error, status } = await api.supabase.from("profiles").select("status").maybeSingle();
+  if (error) throw api.databaseError(status, error);
+  return data?.status === "suspended";
 }
 
 /** Look again as soon as Supabase tells of a change of one's rows. */

@@ -28,7 +28,9 @@ export function StatusLine({ picture }: { picture: Picture | undefined }) {
 
 function tell(picture: Picture | undefined): Told {
   const status = picture?.status.value;
-  if (picture?.status.error?.isTransient) {
+  const failure = picture?.status.error;
+  if (failure?.status === 429) return { tone: "wait", headline: "This page asks too often.", rest: "It goes on by itself in a moment." };
+  if (failure?.isTransient) {
     return { tone: "bad", headline: "The service cannot be reached.", rest: "What you see may be old; this page tries again by itself." };
   }
   if (!status) return { tone: "plain", headline: "Asking how things are …" };

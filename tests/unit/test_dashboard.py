@@ -61,6 +61,11 @@ def test_a_socket_is_allowed_only_with_realtime(realtime: bool, allowed: str) ->
 async def test_files_are_kept_for_good_and_nothing_else_is_given_out(service: Service) -> None:
     answer = await service.call("GET", "/analytics/assets/index-a1B2_c3.js")
     assert answer.text == "export {}"
+    assert answer.headers["content-encoding"] == "gzip"
+    plain = {"accept-encoding": "identity"}
+    answer = await service.call("GET", "/analytics/assets/index-a1B2_c3.js", plain)
+    assert answer.content == b"export {}"
+    assert "content-encoding" not in answer.headers
     assert answer.headers["content-type"].startswith("text/javascript")
     assert "immutable" in answer.headers["cache-control"]
     for name in ("other.js", "..%2Fsecret.txt", "..%5Csecret.txt", ".", "%2e%2e", "a/b.js"):

@@ -1,10 +1,14 @@
 """The dashboard: its page and files as `dashboard/` builds them, and the public facts that it starts with."""
 
+import gzip
+from functools import lru_cache
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, Response
+from fastapi import Request
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from core.errors import NotConfiguredError, RefusedError
@@ -33,22 +37,36 @@ class DashboardConfig(BaseModel):
     realtime: bool
 
 
+def is_built() -> bool:
+    return (BUILT / "index.html").is_file()
+
+
 async def show(services: ServicesHere) -> Response:
     """The page. It holds nothing of anybody: what it shows, it fetches with its reader's token."""
-    page = BUILT / "index.html"
-    if not page.is_file():
+    if not is_built():
         how = "run `npm ci` and `npm run build` in dashboard/"
         raise NotConfiguredError("dashboard_not_built", f"The dashboard is not built here: {how}.")
     policy = {"content-security-policy": content_security_policy(services.parts.settings)}
-    return Response(page.read_bytes(), media_type="text/html", headers=HEADERS | policy)
+    page = (BUILT / "index.html").read_bytes()
+    return Response(page, media_type="text/html", headers=HEADERS | policy)
 
 
-async def show_asset(name: AssetName) -> FileResponse:
-    """A script or a stylesheet of the page, by its name with a hash."""
+def show_asset(name: AssetName, request: Request) -> Response:
+    """A script or a stylesheet of the page, by its name with a hash; packed for whoever takes it so."""
     file = BUILT / "assets" / name
     if not file.is_file():
         raise RefusedError("not_found", "Not Found", status=404)
-    return FileResponse(file, headers={"cache-control": FOREVER})
+    headers = {"cache-control": FOREVER, "vary": "accept-encoding"}
+    media_type = guess_type(name)[0] or "application/octet-stream"
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(_packed(file), media_type=media_type, headers=headers | {"content-encoding": "gzip"})
+    return Response(file.read_bytes(), media_type=media_type, headers=headers)
+
+
+@lru_cache(maxsize=64)
+def _packed(file: Path) -> bytes:
+    """For public files alone: what packs secrets beside what a caller sent tells of them by its length."""
+    return gzip.compress(file.read_bytes())
 
 
 async def read_config(services: ServicesHere) -> DashboardConfig:

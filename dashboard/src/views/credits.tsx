@@ -83,6 +83,13 @@ function PaymentList({ payments }: { payments: Payment[] }) {
                   <Badge tone={tone}>{word}</Badge>
                 </summary>
                 <Timeline payment={payment} />
+                {payment.status === "pending" && payment.authorization_url && (
+                  <p>
+                    <a href={payment.authorization_url} target="_blank" rel="noopener noreferrer">
+                      Go to the checkout
+                    </a>
+                  </p>
+                )}
                 <p class="hint">Reference {payment.reference}</p>
               </details>
               {payment.timeline.credited && (

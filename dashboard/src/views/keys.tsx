@@ -42,7 +42,10 @@ export function KeysView() {
   );
 }
 
+const PAGE = 50;
+
 function KeyList({ keys, onCreate }: { keys: Key[]; onCreate: () => void }) {
+  const [shown, setShown] = useState(PAGE);
   if (keys.length === 0) {
     return (
       <Empty title="No keys yet">
@@ -54,12 +57,21 @@ function KeyList({ keys, onCreate }: { keys: Key[]; onCreate: () => void }) {
     );
   }
   return (
-    <ul class="keys">
-      {keys.map((key) => (
-        <li key={key.id}>
-          <KeyCard item={key} />
-        </li>
-      ))}
-    </ul>
+    <>
+      <ul class="keys">
+        {keys.slice(0, shown).map((key) => (
+          <li key={key.id}>
+            <KeyCard item={key} />
+          </li>
+        ))}
+      </ul>
+      {keys.length > shown && (
+        <p class="more">
+          <button type="button" onClick={() => setShown(shown + PAGE)}>
+            Show more of your {keys.length} keys
+          </button>
+        </p>
+      )}
+    </>
   );
 }

@@ -7,7 +7,7 @@ import { addDays, count, isoDay, micros, number, shownDay, worth } from "../form
 import { Badge, Empty, Failure, Missing, SelectField, Skeleton, TableBox, TextField, Time } from "../ui/parts";
 import { SERIES } from "../ui/chart";
 import { BurnChart, ShareChart, TrendChart } from "./usage-charts";
-import { burn, type Measure, measureOf, sumByModel } from "./usage-sums";
+import { balances, burn, daysBetween, type Measure, measureOf, sumByModel } from "./usage-sums";
 
 const RANGES: [string, string][] = [
   ["7", "Last 7 days"],
@@ -248,11 +248,41 @@ function BurnCard({ usage }: { usage: Usage }) {
             )}
           </p>
           {ledger && <BurnChart usage={usage} ledger={ledger} left={left} rate={rate} />}
+          {ledger && <BalanceTable usage={usage} ledger={ledger} />}
         </>
       ) : (
         <Skeleton label="your budget" lines={4} />
       )}
     </section>
+  );
+}
+
+function BalanceTable({ usage, ledger }: { usage: Usage; ledger: LedgerEntry[] }) {
+  const days = daysBetween(usage.start_date, usage.end_date);
+  const known = balances(days, ledger);
+  return (
+    <details>
+      <summary>As a table</summary>
+      <TableBox label="Credits left by day">
+        <thead>
+          <tr>
+            <th scope="col">Day</th>
+            <th scope="col" class="right">Credits left at its end</th>
+          </tr>
+        </thead>
+        <tbody>
+          {days.map((day, index) => {
+            const credits = known[index];
+            return credits === null || credits === undefined ? null : (
+              <tr key={day}>
+                <th scope="row">{shownDay(day)}</th>
+                <td class="right">{count(credits)}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </TableBox>
+    </details>
   );
 }
 
