@@ -23,6 +23,14 @@ language sql volatile set search_path = '' as $$
   select make_interval(secs => greatest(0.5, random() * least(p_cap_seconds, power(2, least(p_attempts, 10)))));
 $$;
 
+create function keyfund.pause(p_retry_after_seconds integer, p_attempts integer) returns interval
+language sql volatile set search_path = '' as $$
+  -- least() passes over null: without the case, who asked for nothing would wait for the whole minute.
+  select case when p_retry_after_seconds is null then keyfund.backoff(p_attempts)
+    else make_interval(secs => least(p_retry_after_seconds, 60)) end;
+$$;
+comment on function keyfund.pause(integer, integer) is 'How long to wait before the next attempt: as LiteLLM asked, a minute at most, or else by backoff.';
+
 create function keyfund.breaker_failed(p_name text, p_error text) returns void
 language sql set search_path = '' as $$
   update keyfund.gateways
@@ -324,8 +332,7 @@ begin
   else -- transient
     update public.virtual_keys
     set sync_status = 'failed', last_error = p_result ->> 'error', attempts = attempts + 1,
-        next_attempt_at = now() + coalesce(
-          make_interval(secs => least((p_result ->> 'retry_after_seconds')::integer, 60)), keyfund.backoff(attempts + 1))
+        next_attempt_at = now() + keyfund.pause((p_result ->> 'retry_after_seconds')::integer, attempts + 1)
     where id = v_key.id;
   end if;
 end;
@@ -425,7 +432,7 @@ begin
       then now() + keyfund.backoff(v_account.refusals + 1) end;
   else
     perform keyfund.breaker_failed('litellm', p_error);
-    v_next := now() + coalesce(make_interval(secs => least(p_retry_after_seconds, 60)), keyfund.backoff(v_account.attempts + 1));
+    v_next := now() + keyfund.pause(p_retry_after_seconds, v_account.attempts + 1);
   end if;
   -- A block that was asked for meanwhile waits for no wallet.
   select least(v_next, min(k.next_attempt_at)) into v_next from public.virtual_keys k

@@ -304,6 +304,18 @@ def test_no_retry_waits_longer_than_a_minute_whatever_litellm_asks_for(db: Conne
     assert value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.accounts") <= 60
 
 
+def test_a_first_failure_is_tried_again_within_seconds(db: Connection, user_id: UUID) -> None:
+    key_id = pending_key(db, user_id)
+    fail(db, claim(db, user_id), "transient")
+    waits = "select extract(epoch from next_attempt_at - now()) from"
+    assert value(db, f"{waits} keyfund.accounts") <= 2
+    let_pass(db, 3)
+    push = claim(db, user_id)
+    finish(db, push, results(push, "transient", error="litellm_busy: Later."))
+    assert key(db, key_id)["sync_status"] == "failed"
+    assert value(db, f"{waits} public.virtual_keys") <= 2
+
+
 def test_a_block_during_a_push_that_fails_does_not_wait_for_the_next_turn(
     db: Connection, user_id: UUID
 ) -> None:
