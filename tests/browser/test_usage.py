@@ -31,7 +31,7 @@ def test_a_call_is_shown_by_model_and_key_and_taken_home_as_csv(
     visitor.sees(re.compile(r"a day over the last 7 days"))
 
     page.get_by_label("Range").select_option("7")
-    page.get_by_label("Model").select_option("mock-large")
+    page.get_by_label("Model", exact=True).select_option("mock-large")
     with page.expect_download() as saved:
         visitor.button("Export CSV").click()
     file = tmp_path / "usage.csv"

@@ -15,7 +15,7 @@ export function EstimateView() {
   const [most, setMost] = useState("200");
   const [estimate, setEstimate] = useState<Estimate>();
   const { busy, error, run } = useAction();
-  const model = chosen || models[0] || "";
+  const model = chosen || models?.[0] || "";
   const balance = live.picture?.balance.value?.credits;
 
   const ask = (event: Event) => {
@@ -34,10 +34,10 @@ export function EstimateView() {
       <p class="lead">What a call costs at most, before you make it. Nothing is spent here.</p>
       <div class="columns">
         <form class="card" onSubmit={ask}>
-          {models.length > 0 ? (
-            <SelectField label="Model" value={model} onChange={setModel} options={models.map((one) => [one, one])} />
-          ) : (
+          {models?.length === 0 ? (
             <TextField label="Model" value={chosen} onInput={setModel} required autoComplete="off" />
+          ) : (
+            <SelectField label="Model" value={model} onChange={setModel} options={models?.map((one) => [one, one]) ?? [["", "Asking LiteLLM …"]]} />
           )}
           <Field label="Prompt">
             {(id) => <textarea id={id} rows={7} required value={prompt} onInput={(event) => setPrompt(event.currentTarget.value)} />}
@@ -54,7 +54,7 @@ export function EstimateView() {
           />
           <Failure error={error?.status === 404 ? undefined : error} />
           {error?.status === 404 && <p class="notice wait" role="alert">Estimates are not available here yet.</p>}
-          <button type="submit" class="main" disabled={busy}>
+          <button type="submit" class="main" disabled={busy || !models}>
             {busy ? "Estimating …" : "Estimate"}
           </button>
         </form>

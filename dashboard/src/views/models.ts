@@ -1,9 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Api } from "../api/api";
 
-/** The models that can be called; empty while unknown. */
-export function useModels(api: Api): string[] {
-  const [models, setModels] = useState<string[]>([]);
+/** The models that can be called; undefined until it is known, empty where it cannot be. */
+export function useModels(api: Api): string[] | undefined {
+  const [models, setModels] = useState<string[]>();
   useEffect(() => {
     api.get<{ models: string[] }>("/api/usage/models").then(
       (answer) => setModels(answer.models),

@@ -31,7 +31,7 @@ print(answer.choices[0].message.content)`,
 /** How to call a model; the key is filled in at the copy, and masked on the page. */
 export function Snippets({ baseUrl, keys }: { baseUrl: string; keys: Key[] }) {
   const { api, say } = useApp();
-  const models = useModels(api);
+  const models = useModels(api) ?? [];
   const usable = keys.filter((key) => key.litellm_key_id && key.state === "active");
   const [language, setLanguage] = useState<Language>("curl");
   const [chosenKey, setChosenKey] = useState("");
