@@ -119,7 +119,8 @@ class Visitor:
         ]
 
     def is_too_wide(self) -> bool:
-        return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
+        # Not innerWidth: a phone zooms out until what is too wide fits.
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > screen.width"))
 
     def shoot(self, file: Path) -> None:
         self.page.screenshot(path=file, full_page=True)

@@ -171,8 +171,8 @@ export const Meter = ({ label, value, max, low }: { label: string; value: number
 );
 
 /** A table that scrolls by itself where it is too wide. */
-export const TableBox = ({ label, children }: { label: string; children: ComponentChildren }) => (
-  <div class="table-box" role="group" aria-label={label} tabIndex={0}>
+export const TableBox = ({ label, wide, children }: { label: string; wide?: boolean; children: ComponentChildren }) => (
+  <div class={wide ? "table-box wide" : "table-box"} role="group" aria-label={label} tabIndex={0}>
     <table>{children}</table>
   </div>
 );

@@ -46,7 +46,7 @@ export function Accounts({ turn, onChange }: { turn: number; onChange: () => voi
         accounts.length === 0 ? (
           <Empty title="None" />
         ) : (
-          <TableBox label="Accounts">
+          <TableBox wide label="Accounts">
             <thead>
               <tr>
                 <th scope="col">Who</th>

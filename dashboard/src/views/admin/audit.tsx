@@ -24,7 +24,7 @@ export function Audit({ turn }: { turn: number }) {
           <Empty title="Nothing is written down yet" />
         ) : (
           <>
-            <TableBox label="Audit log">
+            <TableBox wide label="Audit log">
               <thead>
                 <tr>
                   <th scope="col">When</th>

@@ -36,7 +36,7 @@ export function FailingKeys({ turn, onChange }: { turn: number; onChange: () => 
           <Empty title="No key fails" />
         ) : (
           <>
-            <TableBox label="Keys that fail">
+            <TableBox wide label="Keys that fail">
               <thead>
                 <tr>
                   <th scope="col">Key</th>

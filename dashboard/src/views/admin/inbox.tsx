@@ -46,7 +46,7 @@ export function Inbox({ turn, onChange }: { turn: number; onChange: () => void }
                 Replay all that fail
               </button>
             )}
-            <TableBox label="Paystack’s events">
+            <TableBox wide label="Paystack’s events">
               <thead>
                 <tr>
                   <th scope="col">Event</th>

@@ -53,7 +53,7 @@ export function Payments({ heading, status, turn, onChange }: Props) {
         payments.length === 0 ? (
           <Empty title="None" />
         ) : (
-          <TableBox label={heading}>
+          <TableBox wide label={heading}>
             <thead>
               <tr>
                 <th scope="col">Reference</th>
