@@ -37,7 +37,7 @@ def make_settings(**other: object) -> Settings:
 
 
 def token(user_id: str, **other: object) -> dict[str, str]:
-    claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 60}
+    claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
     return {"authorization": f"Bearer {jwt.encode(claims | other, SECRET, algorithm='HS256')}"}
 
 
