@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from pathlib import Path
 from dev.npm import NODE, install_modules
 
 HERE = Path(__file__).parent
+RUNS_HERE = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+"""The package has the one binary."""
+
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -25,7 +29,9 @@ class Browser:
 
 
 def install(root: Path, say: Callable[[str], None]) -> None:
-    """Fetch and unpack it; does nothing while the lock file is the one installed."""
+    """Fetch and unpack it; does nothing while the lock file is the one installed, or where it cannot run."""
+    if not RUNS_HERE:
+        return
     install_modules(HERE, "the browser for the tests", say)
     folder, wanted = _folder(root), hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
     stamp = folder / ".made"

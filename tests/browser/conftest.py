@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from dev.browser import browser
+from dev.browser import RUNS_HERE, browser
 from dev.stack import ROOT, Stack
 from tests.browser.visitor import Visitor
 from tests.integration.world import World
@@ -20,6 +20,8 @@ CLIPBOARD = ["clipboard-read", "clipboard-write"]
 # Of this folder, not of the session: while Playwright runs, no other test can have an event loop.
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    if not RUNS_HERE:
+        pytest.skip("the browser is for Linux on x86-64")
     ours = browser(ROOT)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
