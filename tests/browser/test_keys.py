@@ -137,3 +137,23 @@ def test_one_browser_used_by_two_people_keeps_them_apart(person: Visitor, world:
     person.sign_in(world.sign_up())
     person.sees("No keys yet")
     assert "the first one's" not in person.page.content()
+
+
+def test_what_changed_elsewhere_shows_without_a_reload_once_the_tab_is_in_sight(
+    visitor: Visitor, world: World
+) -> None:
+    user = world.sign_up()
+    visitor.sign_in(user)
+    visitor.sees("No keys yet")
+    hidden = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => %s})"
+    turned = "document.dispatchEvent(new Event('visibilitychange'))"
+    visitor.page.evaluate(f"{hidden % 'true'}; {turned}")
+    world.create_key(user, name="made elsewhere")
+    asked: list[str] = []
+    visitor.page.on("request", lambda request: asked.append(request.url))
+    world.synced_key(user, name="another")  # a second or two in which nobody looks
+    assert visitor.page.evaluate("document.hidden")  # also has the browser tell what it did meanwhile
+    assert asked == []
+    visitor.page.evaluate(f"{hidden % 'false'}; {turned}")
+    expect(visitor.key("made elsewhere")).to_be_visible()
+    visitor.sees_synced("made elsewhere")
