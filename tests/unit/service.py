@@ -19,7 +19,7 @@ LITELLM = "http://litellm.test"
 SECRET = "s" * 40
 STATUS = {
     "breaker": "closed", "litellm_answers": True, "litellm_warnings": [], "litellm_last_ok_at": None,
-    "accounts": 0, "keys": 0, "events": 0, "oldest_seconds": 0, "worker_last_seen": None,
+    "accounts": 0, "keys": 0, "events": 0, "parked": 0, "oldest_seconds": 0, "worker_last_seen": None,
 }  # fmt: skip
 
 
