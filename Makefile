@@ -4,12 +4,12 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
 LOCKED := runtime dev litellm
-MODULES := dev/supabase dev/litellm
+MODULES := dashboard dev/browser dev/litellm dev/supabase
 
-.PHONY: help setup run story test lock venv
+.PHONY: help setup run story test screenshots lock venv
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: venv ## install everything that the stack and the tests need
 	@$(PYTHON) -m dev setup
@@ -26,6 +26,9 @@ test: setup ## every check and test, on real parts; LONG=1 for the long modes
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m pytest $(if $(LONG),-o timeout=3600 --durations=60)
+
+screenshots: setup ## take the documents' pictures of the dashboard anew
+	@$(PYTHON) -m dev.screenshots
 
 # The stamp holds the hash of what is installed, so a .venv from an older checkout is brought up to date.
 venv:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import httpx
 
+from core.domain.usage import FlatRate
 from core.flows.adopt import Adopter
 from core.flows.drift import DriftFinder
+from core.flows.estimate import Estimator
 from core.flows.push import Pusher
 from core.flows.reconcile import Reconciler
 from core.flows.settle import Settler
+from core.flows.usage import UsageReader
 from core.gateways.litellm import LiteLLM, make_litellm_client
 from core.payments.paystack import Paystack, make_paystack_client
 from core.settings import Settings
@@ -33,6 +36,8 @@ class Assembly:
     reconciler: Reconciler
     drift_finder: DriftFinder | None
     adopter: Adopter | None
+    usage: UsageReader | None
+    estimator: Estimator
 
 
 @asynccontextmanager
@@ -58,6 +63,8 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
         reconciler = Reconciler(store, litellm, paystack)
         drift_finder = DriftFinder(store, litellm) if litellm is not None else None
         adopter = Adopter(store, litellm) if litellm is not None else None
+        usage = UsageReader(store, litellm) if litellm is not None else None
+        flat = FlatRate(settings.flat_characters_per_token, settings.flat_micros_per_1000_tokens)
         yield Assembly(
             settings,
             supabase,
@@ -69,4 +76,6 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
             reconciler,
             drift_finder,
             adopter,
+            usage,
+            Estimator(litellm, flat),
         )

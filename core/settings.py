@@ -4,6 +4,8 @@ Absent settings of an optional feature switch it off. Malformed or empty ones st
 is "set" to nothing could be forged by anyone.
 """
 
+import base64
+import json
 import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -50,6 +52,7 @@ class Settings(BaseSettings):
     supabase_service_role_key: Secret
     supabase_anon_key: Annotated[str, Field(min_length=8)]
     supabase_jwt_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    supabase_realtime: bool = False
 
     litellm_base_url: Url | None = None
     litellm_master_key: Annotated[SecretStr, Field(min_length=4)] | None = None
@@ -74,6 +77,8 @@ class Settings(BaseSettings):
     credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2
     lease_seconds: Annotated[int, Field(ge=5, le=600)] = 40
     push_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    flat_characters_per_token: Annotated[float, Field(ge=1, le=100)] = 4
+    flat_micros_per_1000_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10_000
     include_cost_headers: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -96,6 +101,8 @@ class Settings(BaseSettings):
             raise ValueError("LITELLM_KEY_GENERATE_URL and LITELLM_KEY_UPDATE_URL need LITELLM_BASE_URL")
         if self.lease_seconds < 2 * self.litellm_timeout_seconds:
             raise ValueError("LEASE_SECONDS must be at least twice LITELLM_TIMEOUT_SECONDS")
+        if is_secret_key(self.supabase_anon_key):
+            raise ValueError("SUPABASE_ANON_KEY is a secret key: it must be the publishable one")
         keys = self.paystack_secret_key
         if keys is not None and not re.match(PAYSTACK_KEYS, keys.get_secret_value()):
             raise ValueError("PAYSTACK_SECRET_KEY is a comma list of sk_test_… or of sk_live_… keys")
@@ -111,6 +118,18 @@ class Settings(BaseSettings):
     @property
     def paystack_mode(self) -> PaystackMode:
         return PaystackMode.LIVE if self.paystack_secrets[0].startswith("sk_live_") else PaystackMode.TEST
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a key given for browsers is one that they must never see."""
+    if key.startswith("sb_secret_"):
+        return True
+    try:
+        payload = key.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return False
+    return isinstance(claims, dict) and claims.get("role") == "service_role"
 
 
 def read_settings() -> Settings:

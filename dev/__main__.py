@@ -75,7 +75,8 @@ def order(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     with Stack(choose_home(arguments.home.absolute(), print)) as stack, Control(stack):
         story.play(stack.env, print)
-        print("\n".join(["", *stack.status(), "", "serving until Ctrl-C"]))
+        page = f"the dashboard: {stack.env['WEBHOOK_BASE_URL']}/analytics"
+        print("\n".join(["", *stack.status(), "", page, "serving until Ctrl-C"]))
         watch(stack)
     return 0
 

@@ -93,6 +93,8 @@ async def _answer_invalid(_request: Request, error: Exception) -> Response:
 async def _answer_http(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 400:  # FastAPI's own, of a body that is no text: it calls other bad JSON 422
+        return error_answer(422, "invalid_request", "The body is not JSON.")
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "invalid_request")
     return error_answer(error.status_code, code, str(error.detail), dict(error.headers or {}))

@@ -13,11 +13,13 @@ from core.assembly import Assembly, assemble
 from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
-from webhook import answers, documents
+from webhook import answers, documents, headers
 from webhook.limits import RateLimits
 from webhook.routes import (
     admin,
+    balance,
     checkout,
+    dashboard,
     health,
     keys,
     metrics,
@@ -27,6 +29,7 @@ from webhook.routes import (
     resync,
     status,
     sync,
+    usage,
 )
 from webhook.services import Background, Services
 from webhook.tokens import TokenVerifier
@@ -59,6 +62,8 @@ def build_app(settings: Settings) -> FastAPI:
     app.include_router(routes())
     if settings.api_rate_per_minute:
         app.add_middleware(RateLimits, per_minute=settings.api_rate_per_minute)
+    if settings.include_cost_headers:
+        headers.install(app)
     answers.install(app)
     if settings.allowed_origins:
         app.add_middleware(
@@ -66,7 +71,7 @@ def build_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
-            expose_headers=["retry-after"],
+            expose_headers=["retry-after", *(headers.ALL if settings.include_cost_headers else ())],
         )
     return app
 
@@ -107,17 +112,31 @@ def routes() -> APIRouter:
     add("POST", "/api/keys/sync", sync.sync_key, "keys")
 
     payments = "/api/credits/transactions"
+    add("GET", "/api/credits/balance", balance.read, "credits")
     add("GET", "/api/credits/packages", purchases.list_packages, "credits")
     add("POST", "/api/credits/checkout", purchases.buy, "credits", 201)
     add("GET", payments, purchases.list_transactions, "credits")
     add("GET", f"{payments}/{{reference}}/receipt", receipt.show, "credits", response_class=HTMLResponse)
     add("GET", "/checkout/return", checkout.returned, "credits", response_class=HTMLResponse)
 
+    add("GET", "/api/analytics/usage", usage.show, "usage", response_model=usage.Usage)
+    add("POST", "/api/usage/estimate", usage.estimate, "usage")
+    add("GET", "/api/usage/models", usage.list_models, "usage")
+
     payment = "/api/admin/payments/{reference}"
     add("POST", f"{payment}/retry", admin.retry_payment, "administrators")
     add("POST", f"{payment}/refund", admin.refund_payment, "administrators")
     add("POST", "/api/admin/resync", resync.start, "administrators")
     add("GET", "/api/admin/resync", resync.read, "administrators")
+
+    # A page for people, not a part of the API that /openapi.json describes.
+    for path, answer in (
+        ("/analytics", dashboard.show),
+        ("/analytics/", dashboard.show),
+        ("/analytics/config.json", dashboard.read_config),
+        ("/analytics/assets/{name}", dashboard.show_asset),
+    ):
+        api.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
 
     add("GET", "/api/status", status.read, "status")
     api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False)

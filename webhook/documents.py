@@ -12,6 +12,7 @@ from webhook.examples import Json
 TAGS = [
     {"name": "keys", "description": "The caller's LiteLLM keys, and how they stand."},
     {"name": "credits", "description": "Buying credits, and following each payment."},
+    {"name": "usage", "description": "What was used, and what a call would cost."},
     {"name": "administrators", "description": "For the users in `keyfund.administrators`."},
     {"name": "status", "description": "Whether everything is well."},
     {"name": "paystack", "description": "Paystack's events."},
@@ -22,6 +23,8 @@ ERRORS: dict[str, tuple[int, str]] = {
     "invalid_name": (400, "A name has between 1 and 100 characters."),
     "invalid_cap": (400, "cap is wallet (then without max_budget) or fixed."),
     "beyond_ceiling": (400, "Highest allowed here: rpm_limit 60."),
+    "invalid_range": (400, "start_date is not after end_date, and at most 366 days are told at once."),
+    "too_many_rows": (400, "More than 50,000 rows: ask for fewer days."),
     "invalid_body": (400, "The body is not JSON."),
     "invalid_event": (400, "The body is not an event."),
     "incomplete_body": (400, "The sender went away."),
@@ -37,6 +40,8 @@ ERRORS: dict[str, tuple[int, str]] = {
     ),
     "not_an_administrator": (403, "Only an administrator may do this."),
     "key_not_found": (404, "There is no such key."),
+    "account_not_found": (404, "There is no such account."),
+    "model_not_found": (404, "LiteLLM offers no such model."),
     "package_not_found": (404, "There is no such package on sale."),
     "payment_not_found": (404, "There is no such payment."),
     "credit_value_differs": (409, "CREDIT_VALUE_CENTS is 3 here, but the database was set up with 2."),
@@ -68,6 +73,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "too_many_calls": (429, "At most 300 calls a minute. Try again in 3 s."),
     "database_unavailable": (503, "The database cannot be reached."),
     "litellm_not_configured": (503, "LiteLLM is not configured here."),
+    "litellm_unreachable": (503, "LiteLLM cannot be reached."),
     "paystack_not_configured": (503, "Payments are switched off here."),
     "paystack_unreachable": (503, "Paystack cannot be reached."),
 }
@@ -109,19 +115,24 @@ class Document:
     errors: tuple[str, ...] = ()
     request: Any = None
     header: Json | None = None
+    csv: str | None = None
 
     def options(self) -> Json:
         """Arguments for ``add_api_route``."""
         statuses = sorted({ERRORS[code][0] for code in self.errors})
-        responses = {one: {"model": ErrorAnswer, "description": REASONS[one]} for one in statuses}
+        responses: dict[int | str, Json] = {
+            one: {"model": ErrorAnswer, "description": REASONS[one]} for one in statuses
+        }
+        if self.csv is not None:
+            responses[200] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
         return {"summary": self.summary, "responses": responses}
 
     def complete(self, operation: Json) -> None:
         """Add the examples. FastAPI itself would take what is null out of them."""
         for status, told in operation["responses"].items():
             if int(status) < 400:
-                (content,) = told["content"].values()
-                content["example"] = self.answer
+                for kind, content in told["content"].items():
+                    content["example"] = self.csv if kind == "text/csv" else self.answer
             else:
                 (content,) = told["content"].values()
                 told["content"] = {"application/json": content | {"examples": self._refusals(int(status))}}
@@ -167,7 +178,7 @@ DOCUMENTS: dict[str, Document] = {
     "POST /webhooks/paystack": DELIVERY,
     "POST /payment-webhook": DELIVERY,
     "GET /api/keys/manage": Document(
-        "List one's keys", {"keys": [examples.KEY], "litellm": examples.LITELLM}, SIGNED_IN
+        "List one's keys", {"keys": [examples.LISTED_KEY], "litellm": examples.LITELLM}, SIGNED_IN
     ),
     "POST /api/keys/manage": Document(
         "Create a key",
@@ -212,6 +223,7 @@ DOCUMENTS: dict[str, Document] = {
         (*SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "too_many_keys", "litellm_not_configured"),
         request={"keyId": examples.KEY_ID, "action": "update"},
     ),
+    "GET /api/credits/balance": Document("What is left", examples.BALANCE, SIGNED_IN),
     "GET /api/credits/packages": Document("What is on sale", {"packages": [examples.PACKAGE]}, SIGNED_IN),
     "POST /api/credits/checkout": Document(
         "Order a package",
@@ -234,6 +246,26 @@ DOCUMENTS: dict[str, Document] = {
         "Where Paystack sends the buyer back",
         examples.PAGE,
         (*OPEN, "invalid_request", "paystack_not_configured"),
+    ),
+    "GET /api/analytics/usage": Document(
+        "Usage by day, model and key",
+        examples.USAGE,
+        (
+            *ADMINISTRATOR, "invalid_request", "invalid_range", "too_many_rows", "account_not_found",
+            "key_not_found",
+        ),
+        csv=examples.USAGE_CSV,
+    ),
+    "POST /api/usage/estimate": Document(
+        "What a call would cost",
+        examples.ESTIMATE,
+        (*SIGNED_IN, *BODY, "model_not_found"),
+        request={"model": "mock-small", "prompt": "Hello", "max_tokens": 20},
+    ),
+    "GET /api/usage/models": Document(
+        "Which models there are",
+        {"models": ["mock-small"]},
+        (*SIGNED_IN, "litellm_not_configured", "litellm_unreachable"),
     ),
     "POST /api/admin/payments/{reference}/retry": Document(
         "Do a payment's steps again",

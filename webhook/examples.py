@@ -35,6 +35,7 @@ LIMITS: Json = {
 }
 OTHERS_KEY: Json = FAILED | LIMITS
 KEY: Json = SYNC | LIMITS | {"litellm_key_id": "sk-kf-an-example-that-opens-nothing", "former": None}
+LISTED_KEY: Json = KEY | {"period": {"spent_cents": 120, "resets_at": "2026-12-01T00:00:00+00:00"}}
 PENDING: Json = KEY | {"sync_status": "pending", "last_synced_at": None, "next_attempt_at": AT}
 REVOKED: Json = PENDING | {"state": "revoked"}
 LITELLM: Json = {"status": "connected", "base_url": "https://litellm.example.com"}
@@ -85,6 +86,43 @@ DETAIL: Json = {
     "events": [],
     "disputes": [],
     "ledger": [{"delta": 500, "kind": "purchase", "reason": None, "created_at": AT}],
+}
+USED: Json = {
+    "requests": 3,
+    "prompt_tokens": 24,
+    "completion_tokens": 60,
+    "spend_micros": 1440,
+    "credits": 0.072,
+}
+USAGE: Json = {
+    "source": "litellm",
+    "as_of": AT,
+    "time_zone": "UTC",
+    "start_date": "2026-10-26",
+    "end_date": "2026-11-24",
+    "days": [{"date": "2026-11-24", "model": "mock-small", **USED}],
+    "keys": [{"key_id": KEY_ID, "name": "laptop", **USED}],
+    "total": USED,
+}
+USAGE_CSV = (
+    "date,model,key_id,key_name,requests,prompt_tokens,completion_tokens,spend_micros,credits\r\n"
+    f"2026-11-24,mock-small,{KEY_ID},laptop,3,24,60,1440,0.072\r\n"
+)
+ESTIMATE: Json = {
+    "model": "mock-small",
+    "prompt_tokens": 8,
+    "completion_tokens": 20,
+    "spend_micros": 480,
+    "credits": 0.024,
+    "source": {"tokens": "litellm", "cost": "litellm"},
+    "cached": False,
+}
+BALANCE: Json = {
+    "credits": 120,
+    "after_top_up": 1000,
+    "left_percent": 12,
+    "notice": 20,
+    "topped_up_at": AT,
 }
 RESYNC: Json = {
     "id": 7,

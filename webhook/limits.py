@@ -16,6 +16,8 @@ from webhook.answers import error_answer
 MOST_BUCKETS = 10_000  # about a megabyte; whoever is forgotten merely begins with a full bucket again
 FREE = {"/webhooks/paystack", "/payment-webhook", "/healthz", "/readyz"}
 """Paystack's deliveries are signed and must get in whenever they come; health is asked by the operator."""
+DASHBOARD = "/analytics"
+"""The page is some files that ask nobody: a load of it must not use up what its reader may call."""
 
 
 class Buckets:
@@ -55,7 +57,7 @@ class RateLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wait = 0.0
-        if scope["type"] == "http" and scope["path"].rstrip("/") not in FREE:
+        if scope["type"] == "http" and not is_free(scope["path"]):
             kind, who = await _caller(scope)
             wait = self.buckets.take(f"{kind} {who}")
             if wait:
@@ -66,6 +68,10 @@ class RateLimits:
         seconds = math.ceil(wait_seconds)
         message = f"At most {self.per_minute} calls a minute. Try again in {seconds} s."
         return error_answer(429, "too_many_calls", message, {"retry-after": str(seconds)})
+
+
+def is_free(path: str) -> bool:
+    return path.rstrip("/") in FREE | {DASHBOARD} or path.startswith(f"{DASHBOARD}/")
 
 
 async def _caller(scope: Scope) -> tuple[str, str]:

@@ -123,7 +123,9 @@ ACCESS_TOKEN = HTTPBearer(
 async def _caller(
     request: Request, services: ServicesHere, _described: Annotated[object, Security(ACCESS_TOKEN)]
 ) -> Caller:
-    return await services.tokens.verify(request.headers.get("authorization"))
+    caller = await services.tokens.verify(request.headers.get("authorization"))
+    request.state.caller = caller  # for the headers of the answer
+    return caller
 
 
 CallerHere = Annotated[Caller, Depends(_caller)]

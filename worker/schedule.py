@@ -13,7 +13,7 @@ from worker.jobs.books import Reconcile
 from worker.jobs.drift import FindDrift
 from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job, Runner
-from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
+from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage, SettleUsage
 from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
 
 
@@ -31,6 +31,8 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
         yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
+    if parts.usage is not None:
+        yield "roll_up_usage", 10, RollUpUsage(store, parts.usage, at_once=4, lease_seconds=60)
     if parts.drift_finder is not None:
         yield "find_drift", 60, FindDrift(store, parts.drift_finder)
     if parts.settler is not None and parts.paystack is not None:

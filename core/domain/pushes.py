@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from core.domain.keys import ObservedUser, WantedKey
+from core.domain.usage import KeySpend
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class SpendPage:
     oldest: datetime | None
     newest: datetime | None
     is_last: bool
+    keys: tuple[KeySpend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from core.domain.drift import ListedKey
 from core.domain.keys import ObservedKey, ObservedUser
 from core.domain.money import cents_from_dollars, micros_from_dollars
 from core.domain.pushes import Spender
+from core.domain.usage import KeySpend
 from core.errors import RefusedError, TransientError
 from core.http import retry_after_seconds
 
@@ -53,6 +54,12 @@ def is_account(user_id: object) -> bool:
 def spender_of(key: Mapping[str, Any]) -> Spender:
     user = key.get("user")
     return Spender(key["user_id"], observed_user(user) if isinstance(user, Mapping) else None)
+
+
+def key_spend_of(key: Mapping[str, Any]) -> KeySpend:
+    return KeySpend(
+        str(key.get("token")), micros_from_dollars(key.get("spend") or 0.0), _time(key.get("budget_reset_at"))
+    )
 
 
 def observed_user(row: Mapping[str, Any]) -> ObservedUser:

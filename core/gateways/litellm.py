@@ -7,9 +7,10 @@ explicit nulls clear; a 200 proves nothing about values, so everything is read b
 
 import asyncio
 import contextlib
+import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -17,8 +18,9 @@ import stamina
 
 from core.domain.drift import ListedKey, ListedPage
 from core.domain.keys import ObservedKey, ObservedUser, WantedKey
-from core.domain.money import dollars_from_cents, dollars_from_micros
+from core.domain.money import dollars_from_cents, dollars_from_micros, micros_from_dollars
 from core.domain.pushes import Probe, SpendPage
+from core.domain.usage import UsedDay
 from core.errors import RefusedError, TransientError
 from core.gateways.answers import (
     BudgetRefusedError,
@@ -26,6 +28,7 @@ from core.gateways.answers import (
     WrongCredentialsError,
     check_about,
     is_account,
+    key_spend_of,
     listed_key,
     observed_key,
     observed_user,
@@ -33,12 +36,15 @@ from core.gateways.answers import (
     rubbish,
     spender_of,
 )
+from core.gateways.usage import tells_all_keys, used_days
 from core.http import make_client
 from core.metrics import CALL_SECONDS
 from core.settings import Settings
 
 PAGE_SIZE = 100  # the largest that LiteLLM gives
 MOST_BACKS = 100
+MOST_KEYS = "1000"  # the most that LiteLLM names in one answer about usage
+LARGEST_COST = 1_000_000_000.0  # dollars
 BY_HASH = {"sort_by": "token", "sort_order": "asc"}  # an order that use does not disturb
 WITH_USERS = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "user"}
 
@@ -177,7 +183,61 @@ class LiteLLM:
             oldest=min(times, default=None),
             newest=max(times, default=None),
             is_last=page >= int((body or {}).get("total_pages") or 0),
+            keys=tuple(key_spend_of(key) for key in keys if is_account(key.get("user_id"))),
         )
+
+    # ------------------------------------------------------------------ usage
+
+    async def read_days(self, user_id: str, start: date, end: date) -> tuple[UsedDay, ...]:
+        """What the user used on these days (inclusive, UTC), by public model name and key.
+
+        Where LiteLLM would leave keys out, it is asked for fewer days at once.
+        """
+        window = {"start_date": start.isoformat(), "end_date": end.isoformat(), "timezone": "0"}
+        body = await self._send(
+            "GET",
+            f"{self._base_url}/user/daily/activity/aggregated",
+            params={"user_id": user_id, "api_key_limit": MOST_KEYS, **window},
+        )
+        days = used_days(body, start, end)
+        if start == end or tells_all_keys(body):
+            return days
+        middle = start + (end - start) // 2
+        first = await self.read_days(user_id, start, middle)
+        return first + await self.read_days(user_id, middle + timedelta(days=1), end)
+
+    async def list_models(self) -> tuple[str, ...]:
+        """The public names of all models; one with an asterisk stands for many."""
+        body = await self._send("GET", f"{self._base_url}/models")
+        models = [entry.get("id") for entry in body.get("data") or [] if isinstance(entry, Mapping)]
+        return tuple(dict.fromkeys(name for name in models if isinstance(name, str)))
+
+    async def count_tokens(
+        self, model: str, *, prompt: str | None, messages: Sequence[Mapping[str, str]] | None
+    ) -> int:
+        """How many tokens this is, as LiteLLM counts by itself: no provider is asked."""
+        asked = {"prompt": prompt} if messages is None else {"messages": list(messages)}
+        body = await self._send(
+            "POST", f"{self._base_url}/utils/token_counter", **_plain({"model": model, **asked})
+        )
+        check_about(body.get("request_model"), model)
+        tokens = body.get("total_tokens")
+        if not isinstance(tokens, int) or tokens < 0:
+            raise rubbish()
+        return tokens
+
+    async def estimate_cost(self, model: str, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """What so many tokens cost, in micro-dollars; None: LiteLLM knows no price."""
+        asked = {"model": model, "input_tokens": prompt_tokens, "output_tokens": completion_tokens}
+        try:
+            body = await self._send("POST", f"{self._base_url}/cost/estimate", **_plain(asked))
+        except (RefusedError, WrongCredentialsError):
+            return None  # a key of fewer rights may not ask either
+        check_about(body.get("model"), model)
+        cost = body.get("cost_per_request")
+        if not isinstance(cost, int | float) or not 0 <= cost < LARGEST_COST:
+            raise rubbish()
+        return micros_from_dollars(cost)
 
     # ---------------------------------------------------------------- listing
 
@@ -256,9 +316,7 @@ class LiteLLM:
 
     async def _any_model(self) -> str:
         if self._model is None:
-            body = await self._send("GET", f"{self._base_url}/models")
-            models = [entry.get("id") for entry in body.get("data") or [] if isinstance(entry, Mapping)]
-            names = [name for name in models if isinstance(name, str) and "*" not in name]
+            names = [name for name in await self.list_models() if "*" not in name]
             if not names:
                 raise RefusedError("litellm_without_models", "LiteLLM offers no model.")
             self._model = names[0]
@@ -336,6 +394,11 @@ def _limits(wanted: WantedKey) -> Json:
         "tpm_limit": wanted.tpm_limit,
     }
     return limits if wanted.models is None else limits | {"models": list(wanted.models)}
+
+
+def _plain(body: Json) -> Json:
+    """A body in ASCII: half of a surrogate pair is valid in JSON, but not in UTF-8."""
+    return {"content": json.dumps(body).encode(), "headers": {"content-type": "application/json"}}
 
 
 def _has_price(group: Mapping[str, Any]) -> bool:

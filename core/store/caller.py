@@ -81,6 +81,18 @@ class CallerStore:
         rows = await execute(self._rest.from_("virtual_keys").select("*").eq("id", key_id))
         return rows[0] if rows else None
 
+    async def read_key_periods(self) -> dict[str, Json]:
+        """By key id, what is known of how much of its cap is spent and when that begins anew."""
+        return dict(await execute(self._rest.rpc("read_key_periods", {})))
+
+    async def read_balance(self) -> Json:
+        """The caller's credits, and how many are left of what there was after the last top-up."""
+        return dict(await execute(self._rest.rpc("read_balance", {})))
+
+    async def read_usage(self, asked: Json) -> Json:
+        """What is kept of the caller's usage; for administrators, of anybody's."""
+        return dict(await execute(self._rest.rpc("read_usage", asked)))
+
     # ---------------------------------------------------------- administrators
 
     async def is_administrator(self) -> bool:

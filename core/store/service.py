@@ -11,9 +11,10 @@ from core.store.calls import Json
 from core.store.drift import DriftStore
 from core.store.payments import PaymentStore
 from core.store.pushes import PushStore
+from core.store.usage import UsageStore
 
 
-class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore):
+class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore, UsageStore):
     """What the service and the worker may do with the service key.
 
     All methods raise TransientError or RefusedError; all are safe to repeat.

@@ -249,6 +249,27 @@ async function makeRest() {
   return new App({ connection, api, auth, options: options(trustTokens) }).init();
 }
 
+// Hosted answers browsers of every origin at the gateway. Lite's GoTrue names no allowed headers, and its PostgREST
+// knows no function with arguments when it is asked without them.
+const isPreflight = (request) => request.method === "OPTIONS" && request.headers.has("access-control-request-method");
+const allow = (request) =>
+  new Response(null, {
+    status: 204,
+    headers: {
+      "access-control-allow-origin": "*",
+      "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
+      "access-control-allow-headers": request.headers.get("access-control-request-headers") ?? "*",
+    },
+  });
+
+async function answerAuth(request, peer, auth) {
+  const response = await completed(await auth.fetch(request, peer));
+  const headers = new Headers(response.headers);
+  headers.set("access-control-allow-origin", "*");
+  headers.delete("access-control-allow-credentials"); // browsers refuse it beside "*"
+  return new Response(response.body, { status: response.status, headers });
+}
+
 const unavailable = () =>
   Response.json(
     { code: "PGRST002", message: "Could not query the database for the schema cache. Retrying.", details: null, hint: null },
@@ -267,8 +288,9 @@ async function reachable(rest) {
 
 async function route(request, peer, { auth, rest }) {
   const { pathname } = new URL(request.url);
+  if (isPreflight(request)) return allow(request);
   if (pathname === "/auth/v1/.well-known/jwks.json") return jwks();
-  if (pathname.startsWith("/auth/v1/")) return completed(await auth.fetch(request, peer));
+  if (pathname.startsWith("/auth/v1/")) return answerAuth(request, peer, auth);
   if (!(await reachable(rest))) return unavailable();
   return pathname === "/ready" ? Response.json({ ready: true }) : rest.fetch(request, peer);
 }

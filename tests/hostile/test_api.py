@@ -147,6 +147,7 @@ class Fuzzer:
         known: dict[str, Any] = {
             "name": "fuzz", "max_budget": 500, "rpm_limit": 10, "tpm_limit": 1000, "cap": "fixed",
             "blocked": False, "package_id": "starter-ngn", "keyId": self.scene.own_key, "action": "update",
+            "model": "mock-small", "prompt": "hello", "max_tokens": 5,
         }  # fmt: skip
         return known.get(name)
 

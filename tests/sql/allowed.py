@@ -32,6 +32,10 @@ FUNCTIONS: dict[str, set[str]] = {
     "resync_virtual_key": SIGNED_IN,
     "rotate_virtual_key": SIGNED_IN,
     "is_administrator": SIGNED_IN,
+    # What people see of their own.
+    "read_balance": SIGNED_IN,
+    "read_key_periods": SIGNED_IN,
+    "read_usage": SIGNED_IN,
     # Checkout and payments.
     "open_order": SERVICE_ALONE,
     "repeat_order": SERVICE_ALONE,
@@ -63,6 +67,10 @@ FUNCTIONS: dict[str, set[str]] = {
     "claim_reading": SERVICE_ALONE,
     "settle_usage": SERVICE_ALONE,
     "finish_reading": SERVICE_ALONE,
+    "record_key_spend": SERVICE_ALONE,
+    # What was used, by day.
+    "claim_rollups": SERVICE_ALONE,
+    "record_usage": SERVICE_ALONE,
     # Refunds, disputes, and what Paystack's lists show.
     "record_reversals": SERVICE_ALONE,
     "list_uncredited": SERVICE_ALONE,
@@ -71,6 +79,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "decide_review": SIGNED_IN,
     "adjust_credits": SIGNED_IN,
     "save_package": SIGNED_IN,
+    "find_accounts": SIGNED_IN,
     "find_payments": SIGNED_IN,
     "read_payment": SIGNED_IN,
     "list_events": SIGNED_IN,
@@ -134,9 +143,12 @@ CALLED_BY_PEOPLE = {
     "revoke_virtual_key": "the caller's own keys alone",
     "rotate_virtual_key": "the caller's own keys alone",
     "resync_virtual_key": "the caller's own keys alone",
+    "read_key_periods": "the caller's own keys alone",
+    "read_usage": "the caller's own usage; another's for administrators, whom it looks up itself",
     "decide_review": CHANGED_BY_ADMINISTRATORS,
     "adjust_credits": CHANGED_BY_ADMINISTRATORS,
     "save_package": CHANGED_BY_ADMINISTRATORS,
+    "find_accounts": FOR_ADMINISTRATORS,
     "find_payments": FOR_ADMINISTRATORS,
     "read_payment": FOR_ADMINISTRATORS,
     "list_events": FOR_ADMINISTRATORS,

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from core.errors import KeyfundError
 from core.flows.settle import Settled
 from core.logs import get_logger
+from webhook.routes import dashboard
 from webhook.services import ServicesHere
 
 log = get_logger()
@@ -46,8 +47,11 @@ body {{ max-width: 32rem; margin: 15vh auto 0; padding: 0 1.5rem }}
 p.reference {{ opacity: .7; font-size: .85rem; overflow-wrap: anywhere }}
 </style></head>
 <body><main><h1>{title}</h1><p>{sentence}</p>
-<p class="reference">Reference {reference}</p></main></body></html>
+<p class="reference">Reference {reference}</p>{back}</main></body></html>
 """
+
+
+BACK = '<p><a href="/analytics#/credits">To your credits</a></p>'
 
 
 async def returned(services: ServicesHere, reference: Reference) -> HTMLResponse:
@@ -58,6 +62,11 @@ async def returned(services: ServicesHere, reference: Reference) -> HTMLResponse
     except KeyfundError as error:
         log.warning("checkout.not_settled", reference=reference, error=str(error))
         title, sentence = LATER
-    page = PAGE.format(title=escape(title), sentence=escape(sentence), reference=escape(reference))
+    page = PAGE.format(
+        title=escape(title),
+        sentence=escape(sentence),
+        reference=escape(reference),
+        back=BACK if dashboard.is_built() else "",
+    )
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return HTMLResponse(page, headers={"content-security-policy": policy})

@@ -1,5 +1,6 @@
 """The caller's keys."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -60,15 +61,30 @@ class Key(BaseModel):
     next_attempt_at: str | None
 
 
+class Period(BaseModel):
+    """What a key has spent of its cap and when that begins anew, as LiteLLM last showed it; null: unknown."""
+
+    spent_cents: int | None = None
+    resets_at: str | None = None
+
+
+class ListedKey(Key):
+    period: Period
+
+
 class Keys(BaseModel):
-    keys: list[Key]
+    keys: list[ListedKey]
     litellm: LiteLLMState
 
 
 async def list_keys(caller: CallerHere, services: ServicesHere) -> Keys:
     """The caller's active and blocked keys, newest first, and whether LiteLLM answers."""
-    rows = await services.store_of(caller).list_keys()
-    return Keys(keys=[Key(**row) for row in rows], litellm=await describe_litellm(services))
+    store = services.store_of(caller)
+    rows, periods, litellm = await asyncio.gather(
+        store.list_keys(), store.read_key_periods(), describe_litellm(services)
+    )
+    keys = [ListedKey(**row, period=Period(**periods.get(row["id"], {}))) for row in rows]
+    return Keys(keys=keys, litellm=litellm)
 
 
 async def create_key(body: NewKey, caller: CallerHere, services: ServicesHere) -> Key:

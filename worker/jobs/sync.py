@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.domain.pushes import Push, Reading, SpendPage
+from core.domain.usage import ToRoll
 from core.errors import KeyfundError
 from core.flows.push import Pusher
+from core.flows.usage import UsageReader, tomorrow
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
 from core.store import ServiceStore
@@ -90,18 +92,45 @@ class SettleUsage:
     async def _settle(self, reading: Reading) -> datetime | None:
         """Settle page by page; returns up to where, in LiteLLM's own time."""
         changes = await self.litellm.read_changes()
-        booked = await self.store.settle_usage(reading, changes.spenders)
+        booked = await self._book(reading, changes)
         if not changes.is_last and not _reaches(changes, reading.mark):
             async for page in self.litellm.walk_keys():
-                booked += await self.store.settle_usage(reading, page.spenders)
+                booked += await self._book(reading, page)
         if booked:
             log.info("usage.settled", accounts=booked)
         return changes.newest
+
+    async def _book(self, reading: Reading, page: SpendPage) -> int:
+        booked = await self.store.settle_usage(reading, page.spenders)
+        await self.store.record_key_spend(page.keys)
+        return booked
 
 
 def _reaches(changes: SpendPage, mark: datetime | None) -> bool:
     """Whether nothing can have changed since the mark that is not on this page."""
     return mark is not None and changes.oldest is not None and changes.oldest < mark - OVERLAP
+
+
+@dataclass(frozen=True, slots=True)
+class RollUpUsage:
+    """Keep what accounts that spent used by day, model and key, for when LiteLLM is away."""
+
+    store: ServiceStore
+    usage: UsageReader
+    at_once: int
+    lease_seconds: int
+
+    async def run_once(self) -> int:
+        """Claim and read one batch; returns how many accounts were claimed."""
+        claimed = await self.store.claim_rollups(self.at_once, self.lease_seconds)
+        await asyncio.gather(*(self._read(one) for one in claimed))
+        return len(claimed)
+
+    async def _read(self, one: ToRoll) -> None:
+        try:
+            await self.usage.refresh(one.user_id, one.since, tomorrow(), one.booked_micros)
+        except KeyfundError as error:
+            log.warning("usage.not_rolled_up", user_id=one.user_id, error=str(error))
 
 
 @dataclass(frozen=True, slots=True)

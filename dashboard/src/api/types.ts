@@ -1,0 +1,217 @@
+/** What the API answers, by the names that it uses. */
+
+export interface Config {
+  supabase_url: string;
+  supabase_anon_key: string;
+  litellm_base_url: string | null;
+  credit_value_cents: number;
+  payments: boolean;
+  realtime: boolean;
+}
+
+export interface Key {
+  id: string;
+  name: string;
+  litellm_key_id: string | null;
+  key_preview?: string | null;
+  state: "placeholder" | "active" | "blocked" | "revoked";
+  blocked_by: "owner" | "administrator" | null;
+  cap: "wallet" | "fixed";
+  max_budget: number | null;
+  budget_duration: string | null;
+  rpm_limit: number | null;
+  tpm_limit: number | null;
+  sync_status: "pending" | "synced" | "failed";
+  last_synced_at: string | null;
+  last_error: string | null;
+  next_attempt_at: string | null;
+  retires_at?: string | null;
+  created_at: string;
+  former?: Key | null;
+  period?: { spent_cents: number | null; resets_at: string | null } | null;
+}
+
+export interface KeyList {
+  keys: Key[];
+  litellm: { status: "connected" | "unreachable" | "not_configured"; base_url: string | null };
+}
+
+export interface Status {
+  litellm: {
+    configured: boolean;
+    connected: boolean;
+    breaker: "closed" | "open" | "half-open";
+    last_ok_at: string | null;
+    warnings: string[];
+  };
+  paystack: { configured: boolean };
+  backlog: { keys: number; events: number; oldest_seconds: number };
+  worker: { last_seen: string | null };
+}
+
+export interface Balance {
+  credits: number;
+  after_top_up: number | null;
+  left_percent: number | null;
+  notice: 50 | 20 | 5 | null;
+  topped_up_at: string | null;
+}
+
+export interface Package {
+  id: string;
+  name: string;
+  credits: number;
+  amount: number;
+  currency: string;
+}
+
+export type Step = "ordered" | "webhook" | "verified" | "credited" | "pushed" | "effective";
+
+export interface Payment {
+  reference: string;
+  status: string;
+  credits: number;
+  amount: number;
+  currency: string;
+  authorization_url: string | null;
+  waiting_for: Step | null;
+  timeline: Record<Step, string | null>;
+}
+
+export interface LedgerEntry {
+  id: number;
+  delta: number;
+  kind: "signup_grant" | "purchase" | "withheld" | "usage" | "adjustment";
+  reason: string | null;
+  balance_after: number;
+  created_at: string;
+}
+
+export interface Tally {
+  requests: number;
+  prompt_tokens: number;
+  completion_tokens: number;
+  spend_micros: number;
+  credits: number;
+}
+
+export interface Usage {
+  source: "litellm" | "local";
+  as_of: string | null;
+  time_zone: string;
+  start_date: string;
+  end_date: string;
+  days: (Tally & { date: string; model: string })[];
+  keys?: (Tally & { key_id: string | null; name: string })[];
+  total: Tally;
+}
+
+export interface Estimate {
+  model: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+  spend_micros: number;
+  credits: number;
+  source: { tokens: "litellm" | "flat"; cost: "litellm" | "flat" };
+  cached: boolean;
+}
+
+// ------------------------------------------------------------------ administrators
+
+export interface FailingKey {
+  id: string;
+  user_id: string;
+  name: string;
+  state: string;
+  sync_status: string;
+  last_error: string | null;
+  next_attempt_at: string | null;
+}
+
+export interface Resync {
+  id: number | null;
+  started_at: string | null;
+  ended_at: string | null;
+  accounts: number;
+  keys: number;
+  outstanding_accounts: number;
+  outstanding_keys: number;
+  failing_accounts: number;
+}
+
+export interface Report {
+  at: string;
+  differences: number;
+  complete: boolean;
+}
+
+export interface Concerns {
+  needs_review: number;
+  failing_events: number;
+  unknown_payments: number;
+  paid_after_deletion: number;
+  refused_not_returned: number;
+  parked_accounts: number;
+  parked_keys: number;
+  reconciliation: Report | null;
+  drift: Report | null;
+}
+
+export interface FoundPayment {
+  reference: string;
+  user_id: string;
+  email: string | null;
+  status: string;
+  review_reason: string | null;
+  decided_at: string | null;
+  credits: number;
+  amount: number;
+  currency: string;
+  provider_id: number | null;
+  paid_amount: number | null;
+  paid_currency: string | null;
+  refunded_amount: number;
+  withheld_credits: number;
+  timeline: Record<Step, string | null>;
+}
+
+export interface PaymentDetail extends FoundPayment {
+  attempts: { reference: string; status: string }[] | null;
+  events: InboxEvent[];
+  disputes: Record<string, unknown>[];
+  ledger: { delta: number; kind: string; reason: string | null; created_at: string }[];
+}
+
+export interface InboxEvent {
+  id: number;
+  event: string;
+  reference: string | null;
+  received_at: string;
+  handled_at: string | null;
+  outcome: string | null;
+  attempts: number;
+  next_attempt_at: string | null;
+  last_error: string | null;
+}
+
+export interface FoundAccount {
+  user_id: string;
+  email: string | null;
+  status: "active" | "suspended" | "deleted";
+  credits: number;
+  created_at: string;
+  keys: number;
+  failing_keys: number;
+  wallet_confirmed: boolean;
+}
+
+export interface AuditEntry {
+  id: number;
+  at: string;
+  actor: string;
+  actor_id: string | null;
+  action: string;
+  account_id: string | null;
+  key_id: string | null;
+  details: Record<string, unknown>;
+}

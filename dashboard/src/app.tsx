@@ -1,0 +1,70 @@
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Session, SupabaseClient } from "@supabase/supabase-js";
+import { Api } from "./api/api";
+import { connect, loadConfig } from "./api/config";
+import type { Config } from "./api/types";
+import { Home } from "./home";
+import { Skeleton } from "./ui/parts";
+import { NewPassword, SignIn } from "./views/sign-in";
+
+/** What a link from a mail says went wrong; read before supabase-js takes it out of the address. */
+const linkError = new URLSearchParams(location.hash.slice(1)).get("error_description");
+
+export function App() {
+  const [config, setConfig] = useState<Config>();
+  const [failed, setFailed] = useState(false);
+  const load = () => {
+    setFailed(false);
+    loadConfig().then(setConfig, () => setFailed(true));
+  };
+  useEffect(load, []);
+  if (failed) {
+    return (
+      <main class="alone">
+        <h1>Not reachable</h1>
+        <p>The service cannot be reached right now. Nothing of yours is lost.</p>
+        <button type="button" class="main" onClick={load}>
+          Try again
+        </button>
+      </main>
+    );
+  }
+  return config ? <Connected config={config} /> : <Booting />;
+}
+
+const Booting = () => (
+  <main class="alone">
+    <Skeleton label="the page" lines={4} />
+  </main>
+);
+
+function Connected({ config }: { config: Config }) {
+  const supabase = useMemo(() => connect(config), [config]);
+  const [session, setSession] = useState<Session | null>();
+  const [recovering, setRecovering] = useState(false);
+  const [notice, setNotice] = useState(linkError ?? "");
+
+  useEffect(() => {
+    const { data } = supabase.auth.onAuthStateChange((event, current) => {
+      setSession(current);
+      if (event === "PASSWORD_RECOVERY") setRecovering(true);
+      if (event === "SIGNED_IN") setNotice("");
+    });
+    return () => data.subscription.unsubscribe();
+  }, [supabase]);
+
+  const api = useMemo(() => new Api(supabase, () => void renew(supabase, setNotice)), [supabase]);
+  if (session === undefined) return <Booting />;
+  if (session === null) return <SignIn supabase={supabase} notice={notice} />;
+  if (recovering) return <NewPassword supabase={supabase} onDone={() => setRecovering(false)} />;
+  return <Home key={session.user.id} api={api} config={config} user={session.user} />;
+}
+
+/** A token was refused: get another, or, where the session is over, have the person sign in again. */
+async function renew(supabase: SupabaseClient, setNotice: (notice: string) => void): Promise<void> {
+  const { error } = await supabase.auth.refreshSession();
+  if (error && error.name !== "AuthRetryableFetchError") {
+    setNotice("Your session is over. Sign in again.");
+    await supabase.auth.signOut({ scope: "local" });
+  }
+}

@@ -1,0 +1,90 @@
+import { useCallback, useEffect, useRef } from "preact/hooks";
+import type { User } from "@supabase/supabase-js";
+import { asApiError, type Api, type ApiError } from "./api/api";
+import type { Balance, Config, Key, KeyList, Payment, Status } from "./api/types";
+import { usePolled } from "./poll";
+
+/** A part of the picture: the last that was seen of it, and why there is nothing newer. */
+export interface Part<T> {
+  value: T | undefined;
+  error: ApiError | undefined;
+}
+
+/** What changes by itself and is shown on every view. */
+export interface Picture {
+  keys: Part<KeyList>;
+  status: Part<Status>;
+  balance: Part<Balance>;
+  payments: Part<Payment[]>;
+  isSuspended: Part<boolean>;
+}
+
+export interface Live {
+  picture: Picture | undefined;
+  refresh: () => Promise<void>;
+}
+
+const RECENT_SECONDS = 30 * 60;
+
+export const isUnderWay = (payment: Payment): boolean => {
+  if (payment.waiting_for === null || payment.status === "needs_review") return false;
+  const ordered = payment.timeline.ordered ? Date.parse(payment.timeline.ordered) : 0;
+  return payment.timeline.credited !== null || Date.now() - ordered < RECENT_SECONDS * 1000;
+};
+
+const isMoving = (key: Key): boolean =>
+  key.sync_status === "pending" || (key.sync_status === "failed" && key.next_attempt_at !== null) || (key.former ? isMoving(key.former) : false);
+
+const isBusy = ({ keys, payments, status }: Picture): boolean =>
+  (keys.value?.keys ?? []).some(isMoving) ||
+  (payments.value ?? []).some(isUnderWay) ||
+  status.value?.litellm.connected === false;
+
+export function useLive(api: Api, config: Config, user: User): Live {
+  const last = useRef<Picture | undefined>(undefined);
+  const load = useCallback(async () => {
+    const [keys, status, balance, payments, isSuspended] = await Promise.allSettled([
+      api.get<KeyList>("/api/keys/manage"),
+      api.get<Status>("/api/status"),
+      api.rpc<Balance>("read_balance"),
+      api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions),
+      readSuspension(api),
+    ]);
+    last.current = {
+      keys: merge(last.current?.keys, keys),
+      status: merge(last.current?.status, status),
+      balance: merge(last.current?.balance, balance),
+      payments: merge(last.current?.payments, payments),
+      isSuspended: merge(last.current?.isSuspended, isSuspended),
+    };
+    return last.current;
+  }, [api]);
+  const { data, refresh } = usePolled(load, isBusy);
+  useRealtime(api, config, user, refresh);
+  return { picture: data, refresh };
+}
+
+function merge<T>(before: Part<T> | undefined, settled: PromiseSettledResult<T>): Part<T> {
+  if (settled.status === "fulfilled") return { value: settled.value, error: undefined };
+  return { value: before?.value, error: asApiError(settled.reason) };
+}
+
+async function readSuspension(api: Api): Promise<boolean> {
+  const { data, error, status } = await api.supabase.from("profiles").select("status").maybeSingle();
+  if (error) throw api.databaseError(status, error);
+  return data?.status === "suspended";
+}
+
+/** Look again as soon as Supabase tells of a change of one's rows. */
+function useRealtime(api: Api, config: Config, user: User, refresh: () => Promise<void>): void {
+  useEffect(() => {
+    if (!config.realtime) return;
+    const channel = api.supabase.channel("own-rows");
+    for (const [table, column] of [["virtual_keys", "user_id"], ["transactions", "user_id"], ["profiles", "id"]] as const) {
+      const changes = { event: "*" as const, schema: "public", table, filter: `${column}=eq.${user.id}` };
+      channel.on("postgres_changes", changes, () => void refresh());
+    }
+    channel.subscribe();
+    return () => void api.supabase.removeChannel(channel);
+  }, [api, config, user.id, refresh]);
+}

@@ -1,0 +1,142 @@
+import { useState } from "preact/hooks";
+import { AuthError, type SupabaseClient } from "@supabase/supabase-js";
+import { useAction } from "../action";
+import { ApiError } from "../api/api";
+import { Brand, ThemeButton } from "../ui/brand";
+import { Failure, Notice, TextField } from "../ui/parts";
+
+type Mode = "in" | "up" | "forgotten";
+
+const PASSWORD_LENGTH = 8;
+const TITLES: Record<Mode, string> = { in: "Sign in", up: "Create your account", forgotten: "Reset your password" };
+const ACTIONS: Record<Mode, string> = { in: "Sign in", up: "Sign up", forgotten: "Send the link" };
+const BACK = `${location.origin}${location.pathname}`;
+
+const SENTENCES: Record<string, string> = {
+  invalid_credentials: "This e-mail address and password do not go together.",
+  user_already_exists: "There is an account with this address. Sign in instead.",
+  email_exists: "There is an account with this address. Sign in instead.",
+  email_not_confirmed: "Confirm your address first: the link is in the mail that you got.",
+  over_email_send_rate_limit: "A mail was sent a moment ago. Wait a minute before you ask for another.",
+  same_password: "This is the password that you have already. Choose another.",
+};
+
+/** Supabase's refusals in our words. */
+function check({ error }: { error: AuthError | null }): void {
+  if (!error) return;
+  if (error.name === "AuthRetryableFetchError") {
+    throw new ApiError(0, "unreachable", "The sign-in service cannot be reached. Try again in a moment.");
+  }
+  throw new ApiError(error.status ?? 400, error.code ?? "auth", SENTENCES[error.code ?? ""] ?? error.message);
+}
+
+export function SignIn({ supabase, notice }: { supabase: SupabaseClient; notice: string }) {
+  const [mode, setMode] = useState<Mode>("in");
+  const [email, setEmail] = useState("");
+  const [password, setPassword] = useState("");
+  const [sent, setSent] = useState("");
+  const { busy, error, run } = useAction();
+  const [failedIn, setFailedIn] = useState<Mode>();
+
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setSent("");
+    setFailedIn(mode);
+    await run(async () => {
+      if (mode === "in") check(await supabase.auth.signInWithPassword({ email, password }));
+      if (mode === "up") {
+        const answer = await supabase.auth.signUp({ email, password, options: { emailRedirectTo: BACK } });
+        check(answer);
+        if (!answer.data.session) setSent(`Almost there: open the link in the mail to ${email}.`);
+      }
+      if (mode === "forgotten") {
+        check(await supabase.auth.resetPasswordForEmail(email, { redirectTo: BACK }));
+        setSent(`If ${email} has an account, a mail with a link is on its way.`);
+      }
+    });
+  };
+  const turn = (to: Mode) => {
+    setMode(to);
+    setSent("");
+  };
+
+  return (
+    <main class="alone">
+      <div class="alone-head">
+        <Brand />
+        <ThemeButton />
+      </div>
+      <h1>{TITLES[mode]}</h1>
+      <p class="lead">Prepaid keys for AI models: one wallet, a key for each place that needs one.</p>
+      {notice && <Notice>{notice}</Notice>}
+      <form onSubmit={submit}>
+        <TextField label="E-mail" type="email" value={email} onInput={setEmail} autoComplete="username" required />
+        {mode !== "forgotten" && (
+          <TextField
+            label="Password"
+            type="password"
+            value={password}
+            onInput={setPassword}
+            autoComplete={mode === "up" ? "new-password" : "current-password"}
+            hint={mode === "up" ? `At least ${PASSWORD_LENGTH} characters.` : undefined}
+            {...(mode === "up" ? { minLength: PASSWORD_LENGTH } : {})}
+            required
+          />
+        )}
+        {failedIn === mode && <Failure error={error} />}
+        <div role="status">{sent && <Notice tone="good">{sent}</Notice>}</div>
+        <button type="submit" class="main" disabled={busy}>
+          {busy ? "One moment …" : ACTIONS[mode]}
+        </button>
+      </form>
+      <p class="turns">
+        {mode !== "in" && <Turn to="in" turn={turn} />}
+        {mode !== "up" && <Turn to="up" turn={turn} />}
+        {mode !== "forgotten" && <Turn to="forgotten" turn={turn} />}
+      </p>
+    </main>
+  );
+}
+
+const TURNS: Record<Mode, string> = { in: "Sign in instead", up: "Create an account", forgotten: "Forgot your password?" };
+
+const Turn = ({ to, turn }: { to: Mode; turn: (to: Mode) => void }) => (
+  <button type="button" class="link" onClick={() => turn(to)}>
+    {TURNS[to]}
+  </button>
+);
+
+/** Reached by the link of a recovery mail. */
+export function NewPassword({ supabase, onDone }: { supabase: SupabaseClient; onDone: () => void }) {
+  const [password, setPassword] = useState("");
+  const { busy, error, run } = useAction();
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    if (await run(async () => check(await supabase.auth.updateUser({ password })))) onDone();
+  };
+  return (
+    <main class="alone">
+      <div class="alone-head">
+        <Brand />
+        <ThemeButton />
+      </div>
+      <h1>Choose a new password</h1>
+      <form onSubmit={submit}>
+        <TextField
+          label="New password"
+          type="password"
+          value={password}
+          onInput={setPassword}
+          autoComplete="new-password"
+          minLength={PASSWORD_LENGTH}
+          hint={`At least ${PASSWORD_LENGTH} characters.`}
+          required
+        />
+        <Failure error={error} />
+        <button type="submit" class="main" disabled={busy}>
+          {busy ? "One moment …" : "Save the password"}
+        </button>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,38 @@
+"""LiteLLM, or the service itself, away while somebody works: told plainly, nothing lost."""
+
+from playwright.sync_api import expect
+
+from tests.browser.visitor import Visitor
+from tests.integration.world import World
+
+AWAY_SECONDS = 60
+
+
+def test_litellm_goes_and_comes_back_while_somebody_works(person: Visitor, world: World) -> None:
+    expect(person.status_line).to_contain_text("LiteLLM is connected.", timeout=30_000)
+    world.stack.stop_part("litellm")
+    person.create_key("made meanwhile")
+    expect(person.status_line).to_contain_text("LiteLLM cannot be reached.", timeout=AWAY_SECONDS * 1000)
+    expect(person.status_line).to_contain_text("Nothing is lost")
+    person.go("Usage")
+    expect(person.page.get_by_text("Local data")).to_be_visible()
+    person.go("Keys")
+    card = person.key("made meanwhile")
+    expect(card.get_by_text("Not synced").or_(card.get_by_text("Syncing", exact=True))).to_be_visible()
+    world.stack.start_part("litellm")
+    person.sees_synced("made meanwhile", seconds=AWAY_SECONDS)
+    expect(person.status_line).to_contain_text("LiteLLM is connected.", timeout=30_000)
+    assert world.call({"litellm_key_id": person.copy_key("made meanwhile")}).status_code == 200
+
+
+def test_a_service_that_cannot_be_reached_is_told_and_asked_again(person: Visitor, world: World) -> None:
+    person.create_key("laptop")
+    person.page.context.set_offline(True)
+    person.button("Sync now: laptop").click()
+    expect(person.key("laptop").get_by_role("alert")).to_contain_text("cannot be reached")
+    person.page.context.set_offline(False)
+    person.button("Sync now: laptop").click()
+    person.sees_synced("laptop")
+    offline = [one for one in person.problems if "ERR_INTERNET_DISCONNECTED" in one]
+    person.problems = [one for one in person.problems if one not in offline]
+    assert offline

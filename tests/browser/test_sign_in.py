@@ -1,0 +1,78 @@
+"""Signing in and out, and what a wrong or a forgotten password leads to."""
+
+import re
+
+import httpx
+from playwright.sync_api import expect
+
+from dev.stack import Stack
+from tests.browser.visitor import Visitor
+from tests.integration.world import World, until
+
+LINK = re.compile(r"(http\S+/auth/v1/verify\?token=[0-9a-f]+&type=recovery\S*)")
+
+
+def test_a_wrong_password_is_refused_in_words_and_the_right_one_is_not(
+    visitor: Visitor, world: World
+) -> None:
+    user = world.sign_up()
+    visitor.expect_refusals(400)
+    visitor.come()
+    visitor.fill_in(user.email, "not the password")
+    visitor.button("Sign in").click()
+    expect(visitor.page.get_by_role("alert")).to_have_text(
+        "This e-mail address and password do not go together."
+    )
+    visitor.page.get_by_label("Password").fill(user.password)
+    visitor.button("Sign in").click()
+    visitor.sees_heading("Keys")
+
+
+def test_a_session_outlives_a_reload_and_ends_with_the_sign_out(person: Visitor) -> None:
+    person.page.reload()
+    person.sees_heading("Keys")
+    person.sign_out()
+    person.page.reload()
+    person.sees_heading("Sign in")
+    left = person.page.evaluate("Object.keys(localStorage).filter(name => name !== 'keyfund-theme')")
+    assert left == []
+
+
+def test_a_forgotten_password_is_replaced_by_the_link_of_the_mail(
+    visitor: Visitor, world: World, stack: Stack
+) -> None:
+    user = world.sign_up()
+    visitor.come()
+    visitor.button("Forgot your password?").click()
+    visitor.page.get_by_label("E-mail").fill(user.email)
+    visitor.button("Send the link").click()
+    visitor.sees("a mail with a link is on its way")
+
+    visitor.page.goto(landing(stack, world, user.email, visitor.address))
+    visitor.page.reload()  # the address differs from the one before in its fragment alone
+    visitor.sees_heading("Choose a new password")
+    visitor.page.get_by_label("New password").fill("another long password")
+    visitor.button("Save the password").click()
+    visitor.sees_heading("Keys")
+    assert "access_token" not in visitor.page.url
+    visitor.sign_out()
+    visitor.fill_in(user.email, "another long password")
+    visitor.button("Sign in").click()
+    visitor.sees_heading("Keys")
+
+
+def landing(stack: Stack, world: World, email: str, address: str) -> str:
+    """Where the mail's link leads. The stand-in knows one address for all pages: ours is put in its place."""
+
+    def mailed() -> str | None:
+        mails = (stack.logs / "supabase.log").read_text().split("To: ")
+        mine = [mail for mail in mails if mail.startswith(email)]
+        link = LINK.search(mine[-1]) if mine else None
+        return link[1] if link else None
+
+    link = until(mailed, what="the mail with the link")
+    assert link is not None
+    path = link.partition("/auth/v1/")[2]
+    answer = httpx.get(f"{world.env['SUPABASE_URL']}/auth/v1/{path}", follow_redirects=False)
+    assert answer.is_redirect, answer.text
+    return f"{address}/analytics#{answer.headers['location'].partition('#')[2]}"
