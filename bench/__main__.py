@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import books, effect, growth, intake, push
+from bench import books, effect, growth, idle, intake, push
 from bench.measure import Row
 from bench.table import lines
 
@@ -17,6 +17,7 @@ FIGURES: dict[str, Callable[[int, float], list[Row]]] = {
     "effect": effect.measure,
     "growth": growth.measure,
     "books": books.measure,
+    "idle": idle.measure,
 }
 QUICK = bool(os.environ.get("QUICK"))
 RUNS, SCALE = (2, 0.3) if QUICK else (5, 1.0)
