@@ -44,9 +44,9 @@ async def _measure(scene: Scene, runs: int, accounts: int) -> list[Row]:
             alone = [Account.with_keys(KEYS_EACH) for _ in range(max(2, accounts // 8))]
             users = scene.sign_up(accounts)
             await scene.until(PUSHED, users=users)
-            await time_it("create bare", keys, _create_bare(wire, bare, AT_ONCE))
-            await time_it("create", keys, _create(scene, users))
-            await time_it("create alone", len(alone) * KEYS_EACH, _create_bare(wire, alone, 1))
+            await time_it("create bare", keys, create_bare(wire, bare, AT_ONCE))
+            await time_it("create", keys, create_keys(scene, users))
+            await time_it("create alone", len(alone) * KEYS_EACH, create_bare(wire, alone, 1))
             await time_it("change bare", keys, _change_bare(wire, bare))
             await time_it("change", keys, _change(scene, users))
             await time_it("wallets bulk", accounts, _bulk_wallets(wire, bare))
@@ -65,7 +65,7 @@ async def _measure(scene: Scene, runs: int, accounts: int) -> list[Row]:
     ]
 
 
-async def _create(scene: Scene, users: list[str]) -> None:
+async def create_keys(scene: Scene, users: list[str]) -> None:
     """From the commit that makes the keys until the last of them is synced; the worker's tick is in it."""
     scene.make_keys(users, KEYS_EACH)
     await scene.until(PUSHED, users=users)
@@ -76,7 +76,7 @@ async def _change(scene: Scene, users: list[str]) -> None:
     await scene.until(PUSHED, users=users)
 
 
-async def _create_bare(wire: Wire, accounts: list[Account], at_once: int) -> None:
+async def create_bare(wire: Wire, accounts: list[Account], at_once: int) -> None:
     keys_at_once = asyncio.Semaphore(at_once)
     await spread(accounts, at_once, lambda one: wire.create(one, keys_at_once))
 
