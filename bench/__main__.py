@@ -44,9 +44,9 @@ def main() -> int:
 def parse() -> list[str]:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure everything, or the figures that are named, and print a table in Markdown. A limit "
-        "is what the same machine does in the same run with nothing of Keyfund's around it; a ratio is taken "
-        "run by run. QUICK=1 in the environment: fewer and shorter, for a look.",
+        description="Measures everything, or the figures that are named, and prints a table in Markdown.\n"
+        "A limit is what the same machine does in the same run with nothing of Keyfund's around it;\n"
+        "a ratio is taken run by run. QUICK=1 in the environment: fewer and shorter, for a look.",
         epilog="\n".join(f"{name:<8} {what}" for name, (_, what) in FIGURES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
