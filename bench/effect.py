@@ -57,8 +57,7 @@ async def _deliver(scene: Scene, wire: Wire, paid: Paid) -> float:
 async def _by_hand(scene: Scene, wire: Wire, paid: Paid) -> float:
     """The same with bare calls, one after another: each needs what the one before it answered."""
     began = time.perf_counter()
-    credited = await credit_bare(wire, paid)
-    push = await wire.rpc("claim_push", user_id=credited["user_id"], lease_seconds=40)
+    push = (await credit_bare(wire, paid, lease_seconds=40))["push"]
     if push is None:  # the worker was quicker; its own calls are the same
         await scene.until(EFFECTIVE, paid.reference)
     else:

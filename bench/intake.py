@@ -130,7 +130,7 @@ async def _settle(wire: Wire, paid: Paid) -> None:
     assert credited["credited"]
 
 
-async def credit_bare(wire: Wire, paid: Paid) -> Json:
+async def credit_bare(wire: Wire, paid: Paid, lease_seconds: int | None = None) -> Json:
     event = (await wire.rpc("receive_events", events=[arguments(paid)]))[fingerprint(paid)]
     verified = (await wire.paystack("GET", f"/transaction/verify/{paid.reference}"))["data"]
     credited: Json = await wire.rpc(
@@ -142,5 +142,6 @@ async def credit_bare(wire: Wire, paid: Paid) -> Json:
         paid_at=verified["paid_at"],
         event_id=event["id"],
         event_token=event["token"],
+        lease_seconds=lease_seconds,
     )
     return credited

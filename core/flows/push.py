@@ -41,12 +41,20 @@ class Pusher:
 
         Never raises for LiteLLM's or the database's sake: what is not pushed stays due.
         """
+        claimed_at = time.monotonic()
         try:
-            claimed_at = time.monotonic()
             push = await self.store.claim_push(user_id, self.lease_seconds)
-            return push is not None and await self.run(push, claimed_at)
         except KeyfundError as error:
             log.warning("sync.push_postponed", user_id=user_id, error=str(error))
+            return False
+        return push is not None and await self.push_leased(push, claimed_at)
+
+    async def push_leased(self, push: Push, claimed_at: float) -> bool:
+        """The same for an account that was leased to us already; the arguments are those of ``run``."""
+        try:
+            return await self.run(push, claimed_at)
+        except KeyfundError as error:
+            log.warning("sync.push_postponed", user_id=push.user_id, error=str(error))
             return False
 
     async def run(self, push: Push, claimed_at: float) -> bool:

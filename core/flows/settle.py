@@ -1,5 +1,6 @@
 """Settling payments: what an event, the callback page or a sweep points at is verified and credited once."""
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -147,13 +148,15 @@ class Settler:
         return Settled.WITHHELD if withheld else Settled.UNCHANGED
 
     async def _credit(self, order: Order, credit: Credit, event: ClaimedEvent | None) -> Settled:
-        credited = await self.store.credit_payment(order, credit, event)
+        claimed_at = time.monotonic()
+        lease_seconds = self.pusher.lease_seconds if self.pusher else None
+        credited = await self.store.credit_payment(order, credit, event, lease_seconds)
         log.info(
-            "payment.credited" if credited else "payment.credited_before",
+            "payment.credited" if credited.granted else "payment.credited_before",
             reference=order.reference,
             user_id=order.user_id,
             credits=order.credits,
         )
-        if credited and self.pusher is not None:
-            await self.pusher.push_now(order.user_id)
-        return Settled.CREDITED if credited else Settled.ALREADY_CREDITED
+        if credited.push is not None and self.pusher is not None:
+            await self.pusher.push_leased(credited.push, claimed_at)
+        return Settled.CREDITED if credited.granted else Settled.ALREADY_CREDITED

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from core.domain.payments import Credit, Dispute, Event, Order, Review
+from core.domain.pushes import Push
 from core.errors import TransientError
 from core.store.calls import Functions, Json
+from core.store.pushes import read_push
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,14 @@ class Delivery:
 
     event: Event
     lease_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """Whether credits were granted, rather than before; and the account's push, if that is ours now."""
+
+    granted: bool
+    push: Push | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +85,12 @@ class PaymentStore(Functions):
         row = await self._call("get_payment", reference=reference)
         return _order(row) if row else None
 
-    async def credit_payment(self, order: Order, credit: Credit, event: ClaimedEvent | None = None) -> bool:
-        """Grant the order's credits, and with them finish the event that told of the payment.
+    async def credit_payment(
+        self, order: Order, credit: Credit, event: ClaimedEvent | None, lease_seconds: int | None
+    ) -> Credited:
+        """Grant the order's credits, finish the event that told of the payment, and lease the account.
 
-        False: they were granted before.
+        One transaction, because each call of the database costs as much as all three do.
         """
         row = await self._call(
             "credit_payment",
@@ -89,8 +101,9 @@ class PaymentStore(Functions):
             paid_at=credit.paid_at.isoformat() if credit.paid_at else None,
             event_id=event.id if event else None,
             event_token=event.token if event else None,
+            lease_seconds=lease_seconds,
         )
-        return bool(row["credited"])
+        return Credited(bool(row["credited"]), read_push(row["push"]) if row.get("push") else None)
 
     async def observe_payment(self, reference: str, status: str) -> None:
         await self._call("observe_payment", reference=reference, status=status)

@@ -174,7 +174,7 @@ $$;
 
 create function public.credit_payment(
   p_reference text, p_provider_id bigint, p_paid_amount bigint, p_currency text, p_paid_at timestamptz default null,
-  p_event_id bigint default null, p_event_token uuid default null
+  p_event_id bigint default null, p_event_token uuid default null, p_lease_seconds integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -207,11 +207,12 @@ begin
   where id = v_payment.id;
   -- With the credits, not after them: one call less for each payment, and nothing in between to die in.
   perform public.finish_event(p_event_id, p_event_token, 'credited');
-  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.user_id, 'credits', v_payment.credits);
+  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.user_id, 'credits', v_payment.credits,
+    'push', case when p_lease_seconds is not null then public.claim_push(v_payment.user_id, p_lease_seconds) end);
 end;
 $$;
-comment on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid) is
-  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called. The event that told of it is handled with it.';
+comment on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) is
+  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called. The event that told of it is handled with it, and with p_lease_seconds the account is leased for its push.';
 
 create function keyfund.next_verification(p_payment public.transactions) returns timestamptz
 language sql stable set search_path = '' as $$
@@ -379,7 +380,7 @@ revoke all on function public.repeat_order(text) from public, anon, authenticate
 revoke all on function public.record_checkout(text, text, text) from public, anon, authenticated, service_role;
 revoke all on function public.refuse_checkout(text, text) from public, anon, authenticated, service_role;
 revoke all on function public.get_payment(text) from public, anon, authenticated, service_role;
-revoke all on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid) from public, anon, authenticated, service_role;
+revoke all on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) from public, anon, authenticated, service_role;
 revoke all on function public.observe_payment(text, text) from public, anon, authenticated, service_role;
 revoke all on function public.review_payment(text, text, bigint, bigint, text) from public, anon, authenticated, service_role;
 revoke all on function public.claim_verifications(integer) from public, anon, authenticated, service_role;
@@ -392,7 +393,7 @@ grant execute on function public.repeat_order(text) to service_role;
 grant execute on function public.record_checkout(text, text, text) to service_role;
 grant execute on function public.refuse_checkout(text, text) to service_role;
 grant execute on function public.get_payment(text) to service_role;
-grant execute on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid) to service_role;
+grant execute on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) to service_role;
 grant execute on function public.observe_payment(text, text) to service_role;
 grant execute on function public.review_payment(text, text, bigint, bigint, text) to service_role;
 grant execute on function public.claim_verifications(integer) to service_role;

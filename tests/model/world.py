@@ -184,6 +184,8 @@ class World:
         if function in ("claim_push", "claim_pushes"):
             for push in data if isinstance(data, list) else [data] if data else []:
                 self.claims[push["token"]] = self.ticks
+        if function == "credit_payment" and data.get("push"):
+            self.claims[data["push"]["token"]] = self.ticks
         person = self.person(str(params.get("p_user_id")))
         if function == "finish_push" and data and person is not None:
             person.bill.notice(self.claims[params["p_token"]])
