@@ -195,6 +195,13 @@ def test_an_estimate_is_what_the_call_costs_and_says_from_whom_it_is(world: Worl
     refused = world.api(user, "POST", "/api/usage/estimate", json={"model": "nothing", "prompt": "x"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
 
+    secret = f"launch code {user.id}"
+    estimate(world, user, model="mock-small", prompt=secret)
+    odd = {"model": "mock-small", "prompt": secret, "max_tokens": secret}
+    assert secret not in world.api(user, "POST", "/api/usage/estimate", json=odd).text
+    for log in world.stack.logs.glob("*.log"):
+        assert secret not in log.read_text(errors="replace"), f"a prompt is in {log.name}"
+
     world.stack.stop_part("litellm")
     flat = estimate(world, user, model="mock-small", prompt="eight ch" * 3, max_tokens=994)
     assert flat["source"] == {"tokens": "flat", "cost": "flat"}
