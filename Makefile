@@ -3,10 +3,10 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
-LOCKED := runtime dev litellm
+LOCKED := runtime dev litellm peer
 MODULES := dashboard dev/browser dev/litellm dev/supabase
 
-.PHONY: help setup run story test screenshots lock venv
+.PHONY: help setup run story test bench screenshots lock venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test: setup ## every check and test, on real parts; LONG=1 for the long modes
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m pytest $(if $(LONG),-o timeout=3600 --durations=60)
+
+bench: setup ## measure the speed, each figure beside its limit (under 20 minutes); QUICK=1 for a look
+	@$(PYTHON) -m bench
 
 screenshots: setup ## take the documents' pictures of the dashboard anew
 	@$(PYTHON) -m dev.screenshots

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import psycopg
+from dotenv import dotenv_values
+
 from dev import story
 from dev.child import StackError
 from dev.control import ACTIONS, Control, ask
@@ -41,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add(commands, "run", run, "start the stack, play the story, serve until Ctrl-C")
     add(commands, "story", play, "start the stack, play the story, stop; exit 0 if all of it held")
     add(commands, "status", order, "a line per part of the running stack: name, state, pid, address")
+    who = add(commands, "administrator", promote, "make somebody who signed up here an administrator")
+    who.add_argument("email", metavar="EMAIL")
     for action in ACTIONS:
         add(commands, action, order, WORDS[action]).add_argument("part", choices=ORDER, metavar="PART")
     return top
@@ -70,6 +75,25 @@ def setup(_: argparse.Namespace) -> int:
 def order(arguments: argparse.Namespace) -> int:
     print("\n".join(ask(arguments.home.absolute(), arguments.action, arguments.part)))
     return 0
+
+
+def promote(arguments: argparse.Namespace) -> int:
+    env = dotenv_values(arguments.home.absolute() / "env")
+    if not env:
+        raise StackError(f"no stack is running in {shown(arguments.home.absolute())}")
+    with psycopg.connect(env["DATABASE_URL"] or "") as database:
+        found = database.execute(PROMOTE, [arguments.email]).fetchone()
+    if found is None:
+        raise StackError(f"nobody signed up with {arguments.email}")
+    print(f"{arguments.email} is an administrator")
+    return 0
+
+
+PROMOTE = """
+    insert into keyfund.administrators (user_id) select id from auth.users where email = lower(%s)
+    on conflict (user_id) do update set user_id = excluded.user_id
+    returning user_id
+"""
 
 
 def run(arguments: argparse.Namespace) -> int:

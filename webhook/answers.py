@@ -1,11 +1,10 @@
 """How the service answers: one shape for errors, nothing cached, nothing of a stack trace."""
 
-from collections.abc import Awaitable, Callable
-
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,7 +38,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
     app.add_middleware(LimitedBodies)
-    app.middleware("http")(_add_headers)
+    app.add_middleware(AddedHeaders)
 
 
 class LimitedBodies:
@@ -62,13 +61,23 @@ class LimitedBodies:
         await self.app(scope, limited, send)
 
 
-async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    # Answers hold keys and balances: no cache on the way may keep one.
-    response.headers.setdefault("cache-control", "no-store")
-    response.headers.setdefault("x-content-type-options", "nosniff")
-    response.headers.setdefault("referrer-policy", "no-referrer")
-    return response
+class AddedHeaders:
+    """Headers that every answer has."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                # Answers hold keys and balances: no cache on the way may keep one.
+                headers.setdefault("cache-control", "no-store")
+                headers.setdefault("x-content-type-options", "nosniff")
+                headers.setdefault("referrer-policy", "no-referrer")
+            await send(message)
+
+        await self.app(scope, receive, send_more)
 
 
 async def _answer_own(request: Request, error: Exception) -> Response:

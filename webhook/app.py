@@ -14,6 +14,7 @@ from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
 from webhook import answers, documents, headers
+from webhook.inbox import Inbox
 from webhook.limits import RateLimits
 from webhook.routes import (
     admin,
@@ -44,7 +45,9 @@ def build_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with assemble(settings) as parts:
             await _check_installation(app, parts)
-            app.state.services = Services(parts, TokenVerifier(settings, parts.supabase), Background())
+            app.state.services = Services(
+                parts, TokenVerifier(settings, parts.supabase), Background(), Inbox(parts.store)
+            )
             yield
             await app.state.services.background.finish(seconds=settings.litellm_timeout_seconds)
 

@@ -14,6 +14,7 @@ from core.flows.settle import Settled, Settler
 from core.logs import get_logger
 from core.payments.paystack import Paystack
 from core.store import CallerStore
+from webhook.inbox import Inbox
 from webhook.tokens import Caller, TokenVerifier
 
 log = get_logger()
@@ -75,6 +76,7 @@ class Services:
     parts: Assembly
     tokens: TokenVerifier
     background: Background
+    inbox: Inbox
     returns: Returns = field(default_factory=Returns)
 
     @property
@@ -104,7 +106,7 @@ class Services:
         return self.background.start(self.parts.pusher.push_now(user_id))
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # a plain function would be sent to a thread
     services: Services = request.app.state.services
     return services
 

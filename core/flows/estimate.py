@@ -16,7 +16,7 @@ from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
 
 log = get_logger()
-ASK_SECONDS = 2.0  # an estimate that comes late is of no use
+ASK_SECONDS = 3.0  # an estimate that comes late is of no use; LiteLLM's first one takes it a second or two
 PAUSE_SECONDS = 5.0  # after LiteLLM failed, before it is asked again
 MODELS_SECONDS = 30.0
 MOST_KEPT = 2000

@@ -5,6 +5,7 @@ The caller holds the account's lease; no write is begun that could outlast it.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,12 +41,20 @@ class Pusher:
 
         Never raises for LiteLLM's or the database's sake: what is not pushed stays due.
         """
+        claimed_at = time.monotonic()
         try:
-            claimed_at = time.monotonic()
             push = await self.store.claim_push(user_id, self.lease_seconds)
-            return push is not None and await self.run(push, claimed_at)
         except KeyfundError as error:
             log.warning("sync.push_postponed", user_id=user_id, error=str(error))
+            return False
+        return push is not None and await self.push_leased(push, claimed_at)
+
+    async def push_leased(self, push: Push, claimed_at: float) -> bool:
+        """The same for an account that was leased to us already; the arguments are those of ``run``."""
+        try:
+            return await self.run(push, claimed_at)
+        except KeyfundError as error:
+            log.warning("sync.push_postponed", user_id=push.user_id, error=str(error))
             return False
 
     async def run(self, push: Push, claimed_at: float) -> bool:
@@ -252,7 +261,9 @@ class _Attempt:
     async def _converge(self, key: WantedKey) -> ObservedKey | None:
         """Make LiteLLM hold the key as wanted; returns it as read back, None if it rightly is not there."""
         observed = None
-        if key.confirmed or key.maybe_created:
+        if key.confirmed and not key.blocked:
+            observed = await self._change_unseen(key)
+        elif key.confirmed or key.maybe_created:
             observed = await self._litellm.read_key(key.key_hash)
         if observed is None:
             if key.state is KeyState.REVOKED and (key.confirmed or not key.maybe_created):
@@ -262,6 +273,13 @@ class _Attempt:
             await self._change(key, observed)
             observed = await self._read_back(key)
         return observed
+
+    async def _change_unseen(self, key: WantedKey) -> ObservedKey | None:
+        """What changed of a live key is most likely its limits: write them, and look once, afterwards."""
+        self._lease.check()
+        with contextlib.suppress(RefusedError):  # the look shows what there is to refuse, or that it is gone
+            await self._litellm.update_key(key)
+        return await self._litellm.read_key(key.key_hash)
 
     async def _count_previous(self, key: WantedKey, previous_hash: str) -> WantedKey:
         """A rotated key begins with what its former string left of this period's cap."""

@@ -1,5 +1,6 @@
 """Settling payments: what an event, the callback page or a sweep points at is verified and credited once."""
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,6 +65,8 @@ class Settler:
         log.info(
             "event.handled", event_id=event.id, name=event.name, reference=event.reference, outcome=outcome
         )
+        if outcome == Settled.CREDITED:
+            return True  # in the transaction of the credit
         return await self.store.finish_event(event, outcome)
 
     async def _effect(self, event: ClaimedEvent) -> str:
@@ -73,7 +76,7 @@ class Settler:
             return Settled.NOT_OURS
         if event.name != CHARGE_SUCCESS:
             return await self.settle_reversals(event.reference)
-        settled = await self.settle(event.reference)
+        settled = await self.settle(event.reference, event)
         if settled is Settled.NOT_PAID:
             # Signed "success", but verify does not say so (yet): ask again rather than forget it.
             raise TransientError(
@@ -81,19 +84,20 @@ class Settler:
             )
         return settled
 
-    async def settle(self, reference: str) -> Settled:
-        """Ask Paystack about one of our references and act on the answer.
+    async def settle(self, reference: str, event: ClaimedEvent | None = None) -> Settled:
+        """Ask Paystack about one of our references and act on the answer; a credit finishes the event, too.
 
         Raises:
             TransientError: Paystack or the database could not be asked.
             RefusedError: Paystack refuses to answer.
         """
-        settled = await self._settle(reference)
+        settled = await self._settle(reference, event)
         SETTLED.labels(settled).inc()
         return settled
 
-    async def _settle(self, reference: str) -> Settled:
-        order = await self.store.get_payment(reference)
+    async def _settle(self, reference: str, event: ClaimedEvent | None) -> Settled:
+        order = event.order if event else None
+        order = order or await self.store.get_payment(reference)
         if order is None:
             log.warning("payment.not_ours", reference=reference)
             return Settled.NOT_OURS
@@ -106,7 +110,7 @@ class Settler:
         verified = await self.paystack.verify(reference)
         match judge(order, verified, self.mode) if verified else Observe("not_found"):
             case Credit() as credit:
-                return await self._credit(order, credit)
+                return await self._credit(order, credit, event)
             case Review() as review:
                 await self.store.review_payment(reference, review)
                 log.error("payment.needs_review", reference=reference, reason=review.reason)
@@ -143,14 +147,16 @@ class Settler:
                 await self.pusher.push_now(order.user_id)
         return Settled.WITHHELD if withheld else Settled.UNCHANGED
 
-    async def _credit(self, order: Order, credit: Credit) -> Settled:
-        credited = await self.store.credit_payment(order, credit)
+    async def _credit(self, order: Order, credit: Credit, event: ClaimedEvent | None) -> Settled:
+        claimed_at = time.monotonic()
+        lease_seconds = self.pusher.lease_seconds if self.pusher else None
+        credited = await self.store.credit_payment(order, credit, event, lease_seconds)
         log.info(
-            "payment.credited" if credited else "payment.credited_before",
+            "payment.credited" if credited.granted else "payment.credited_before",
             reference=order.reference,
             user_id=order.user_id,
             credits=order.credits,
         )
-        if credited and self.pusher is not None:
-            await self.pusher.push_now(order.user_id)
-        return Settled.CREDITED if credited else Settled.ALREADY_CREDITED
+        if credited.push is not None and self.pusher is not None:
+            await self.pusher.push_leased(credited.push, claimed_at)
+        return Settled.CREDITED if credited.granted else Settled.ALREADY_CREDITED

@@ -175,7 +175,7 @@ def _is_its_own(body: Json | None) -> bool:
 def rubbish() -> TransientError:
     """A proxy's page, perhaps: whether LiteLLM ever saw the request is anyone's guess."""
     return TransientError(
-        "litellmrubbish", "LiteLLM answered with something unexpected.", outcome_unknown=True
+        "litellm_rubbish", "LiteLLM answered with something unexpected.", outcome_unknown=True
     )
 
 

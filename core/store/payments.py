@@ -3,20 +3,40 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.domain.payments import Credit, Dispute, Event, Order, Review
+from core.domain.pushes import Push
 from core.errors import TransientError
 from core.store.calls import Functions, Json
+from core.store.pushes import read_push
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEvent:
-    """An event that is ours to handle."""
+    """An event that is ours to handle. ``order`` is what it is about, where that came along with it."""
 
     id: int
     token: str
     name: str
     reference: str | None
+    order: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event to store, and for how long its receiver keeps it. 0: it is due at once, for the worker."""
+
+    event: Event
+    lease_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """Whether credits were granted, rather than before; and the account's push, if that is ours now."""
+
+    granted: bool
+    push: Push | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +85,13 @@ class PaymentStore(Functions):
         row = await self._call("get_payment", reference=reference)
         return _order(row) if row else None
 
-    async def credit_payment(self, order: Order, credit: Credit) -> bool:
-        """Grant the order's credits. False: they were granted before."""
+    async def credit_payment(
+        self, order: Order, credit: Credit, event: ClaimedEvent | None, lease_seconds: int | None
+    ) -> Credited:
+        """Grant the order's credits, finish the event that told of the payment, and lease the account.
+
+        One transaction, because each call of the database costs as much as all three do.
+        """
         row = await self._call(
             "credit_payment",
             reference=order.reference,
@@ -74,8 +99,11 @@ class PaymentStore(Functions):
             paid_amount=credit.amount_subunits,
             currency=credit.currency,
             paid_at=credit.paid_at.isoformat() if credit.paid_at else None,
+            event_id=event.id if event else None,
+            event_token=event.token if event else None,
+            lease_seconds=lease_seconds,
         )
-        return bool(row["credited"])
+        return Credited(bool(row["credited"]), read_push(row["push"]) if row.get("push") else None)
 
     async def observe_payment(self, reference: str, status: str) -> None:
         await self._call("observe_payment", reference=reference, status=status)
@@ -132,22 +160,25 @@ class PaymentStore(Functions):
 
     # ------------------------------------------------------------------ inbox
 
-    async def receive_event(self, event: Event, lease_seconds: int) -> ClaimedEvent | None:
-        """Store an event. Its first receiver is the one to handle it; None: a repetition."""
-        row = await self._call(
-            "receive_event",
-            fingerprint=event.fingerprint,
-            event=event.name,
-            reference=event.reference,
-            body=event.body,
-            lease_seconds=lease_seconds,
+    async def receive_events(self, deliveries: Sequence[Delivery]) -> list[ClaimedEvent | None]:
+        """Store events, each of another fingerprint, all or none. None: a repetition.
+
+        The first receiver of an event is the one to handle it.
+        """
+        rows = await self._call(
+            "receive_events",
+            events=[
+                {
+                    "fingerprint": one.event.fingerprint,
+                    "event": one.event.name,
+                    "reference": one.event.reference,
+                    "body": one.event.body,
+                    "lease_seconds": one.lease_seconds,
+                }
+                for one in deliveries
+            ],
         )
-        if not isinstance(row, dict) or "new" not in row:
-            # Something in between answered: never tell Paystack that this is stored.
-            raise TransientError("database_unavailable", "The database cannot be reached.")
-        if not row["new"]:
-            return None
-        return ClaimedEvent(id=row["id"], token=row["token"], name=event.name, reference=event.reference)
+        return [_received(rows, one.event) for one in deliveries]
 
     async def claim_events(self, limit: int, lease_seconds: int) -> list[ClaimedEvent]:
         """Lease events that are due."""
@@ -178,6 +209,17 @@ class PaymentStore(Functions):
     async def redact_events(self, limit: int) -> int:
         """Take personal data out of events that were handled long ago; returns of how many."""
         return int(await self._call("redact_events", limit=limit))
+
+
+def _received(rows: Any, event: Event) -> ClaimedEvent | None:
+    row = rows.get(event.fingerprint) if isinstance(rows, dict) else None
+    if not isinstance(row, dict) or "new" not in row:
+        # Something in between answered: never tell Paystack that this is stored.
+        raise TransientError("database_unavailable", "The database cannot be reached.")
+    if not row["new"]:
+        return None
+    order = _order(row["order"]) if row.get("order") else None
+    return ClaimedEvent(row["id"], row["token"], event.name, event.reference, order)
 
 
 def _order(row: Json) -> Order:

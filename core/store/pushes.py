@@ -14,12 +14,12 @@ class PushStore(Functions):
     async def claim_pushes(self, limit: int, lease_seconds: int) -> list[Push]:
         """Lease accounts that are due, blocks and revocations first."""
         rows = await self._call("claim_pushes", limit=limit, lease_seconds=lease_seconds)
-        return [_push(row) for row in rows]
+        return [read_push(row) for row in rows]
 
     async def claim_push(self, user_id: str, lease_seconds: int) -> Push | None:
         """Lease one account; None when nothing is due, another has it, or LiteLLM is away."""
         row = await self._call("claim_push", user_id=user_id, lease_seconds=lease_seconds)
-        return _push(row) if row else None
+        return read_push(row) if row else None
 
     async def observe_spend(
         self, push: Push, spend_micros: int, *, user_is_missing: bool
@@ -136,7 +136,7 @@ class PushStore(Functions):
         await self._call("finish_deletions", ids=list(ids))
 
 
-def _push(row: Json) -> Push:
+def read_push(row: Json) -> Push:
     return Push(
         user_id=row["user_id"],
         token=row["token"],

@@ -173,7 +173,8 @@ end;
 $$;
 
 create function public.credit_payment(
-  p_reference text, p_provider_id bigint, p_paid_amount bigint, p_currency text, p_paid_at timestamptz default null
+  p_reference text, p_provider_id bigint, p_paid_amount bigint, p_currency text, p_paid_at timestamptz default null,
+  p_event_id bigint default null, p_event_token uuid default null, p_lease_seconds integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -185,6 +186,7 @@ begin
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;
   if v_payment.status = 'success' or v_payment.credited_at is not null then
+    perform public.finish_event(p_event_id, p_event_token, 'already_credited');
     return jsonb_build_object('credited', false, 'user_id', v_payment.user_id);
   end if;
   if v_payment.status = 'needs_review' then
@@ -203,11 +205,14 @@ begin
       review_reason = null,
       account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
   where id = v_payment.id;
-  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.user_id, 'credits', v_payment.credits);
+  -- With the credits, not after them: one call less for each payment, and nothing in between to die in.
+  perform public.finish_event(p_event_id, p_event_token, 'credited');
+  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.user_id, 'credits', v_payment.credits,
+    'push', case when p_lease_seconds is not null then public.claim_push(v_payment.user_id, p_lease_seconds) end);
 end;
 $$;
-comment on function public.credit_payment(text, bigint, bigint, text, timestamptz) is
-  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called.';
+comment on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) is
+  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called. The event that told of it is handled with it, and with p_lease_seconds the account is leased for its push.';
 
 create function keyfund.next_verification(p_payment public.transactions) returns timestamptz
 language sql stable set search_path = '' as $$
@@ -283,13 +288,14 @@ alter table keyfund.paystack_events enable row level security;
 create index paystack_events_due_idx on keyfund.paystack_events (next_attempt_at) where handled_at is null;
 create index paystack_events_reference_idx on keyfund.paystack_events (reference);
 
-create function public.receive_event(
+create function keyfund.receive_event(
   p_fingerprint text, p_event text, p_reference text, p_body text, p_lease_seconds integer
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_id bigint;
   v_token uuid := gen_random_uuid();
+  v_order public.transactions;
 begin
   insert into keyfund.paystack_events (fingerprint, event, reference, body, next_attempt_at, lease_token)
   values (p_fingerprint, p_event, p_reference, p_body, now() + make_interval(secs => p_lease_seconds), v_token)
@@ -303,13 +309,35 @@ begin
   end if;
   if p_event = 'charge.success' then
     update public.transactions set webhook_at = now()
-    where id = (select id from public.transactions where reference = p_reference and webhook_at is null for update skip locked);
+    where id = (select id from public.transactions where reference = p_reference and webhook_at is null for update skip locked)
+    returning * into v_order;
   end if;
-  return jsonb_build_object('new', true, 'id', v_id, 'token', v_token);
+  return jsonb_build_object('new', true, 'id', v_id, 'token', v_token,
+    'order', case when v_order.id is not null then to_jsonb(v_order) end);
 end;
 $$;
-comment on function public.receive_event(text, text, text, text, integer) is
+comment on function keyfund.receive_event(text, text, text, text, integer) is
   'Stores a signed event; its first receiver gets the lease to handle it right away.';
+
+create function public.receive_events(p_events jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_event record;
+  v_received jsonb := '{}';
+begin
+  -- In one order for everybody: two that store the same events would else wait for each other.
+  for v_event in
+    select * from jsonb_to_recordset(p_events) e(fingerprint text, event text, reference text, body text, lease_seconds integer)
+    order by fingerprint
+  loop
+    v_received := v_received || jsonb_build_object(v_event.fingerprint,
+      keyfund.receive_event(v_event.fingerprint, v_event.event, v_event.reference, v_event.body, v_event.lease_seconds));
+  end loop;
+  return v_received;
+end;
+$$;
+comment on function public.receive_events(jsonb) is
+  'Stores signed events that came at the same time, in one transaction; answers with each one''s fate by fingerprint.';
 
 create function public.claim_events(p_limit integer, p_lease_seconds integer) returns setof jsonb
 language sql security definer set search_path = '' as $$
@@ -352,11 +380,11 @@ revoke all on function public.repeat_order(text) from public, anon, authenticate
 revoke all on function public.record_checkout(text, text, text) from public, anon, authenticated, service_role;
 revoke all on function public.refuse_checkout(text, text) from public, anon, authenticated, service_role;
 revoke all on function public.get_payment(text) from public, anon, authenticated, service_role;
-revoke all on function public.credit_payment(text, bigint, bigint, text, timestamptz) from public, anon, authenticated, service_role;
+revoke all on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) from public, anon, authenticated, service_role;
 revoke all on function public.observe_payment(text, text) from public, anon, authenticated, service_role;
 revoke all on function public.review_payment(text, text, bigint, bigint, text) from public, anon, authenticated, service_role;
 revoke all on function public.claim_verifications(integer) from public, anon, authenticated, service_role;
-revoke all on function public.receive_event(text, text, text, text, integer) from public, anon, authenticated, service_role;
+revoke all on function public.receive_events(jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.claim_events(integer, integer) from public, anon, authenticated, service_role;
 revoke all on function public.finish_event(bigint, uuid, text) from public, anon, authenticated, service_role;
 revoke all on function public.fail_event(bigint, uuid, text) from public, anon, authenticated, service_role;
@@ -365,11 +393,11 @@ grant execute on function public.repeat_order(text) to service_role;
 grant execute on function public.record_checkout(text, text, text) to service_role;
 grant execute on function public.refuse_checkout(text, text) to service_role;
 grant execute on function public.get_payment(text) to service_role;
-grant execute on function public.credit_payment(text, bigint, bigint, text, timestamptz) to service_role;
+grant execute on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) to service_role;
 grant execute on function public.observe_payment(text, text) to service_role;
 grant execute on function public.review_payment(text, text, bigint, bigint, text) to service_role;
 grant execute on function public.claim_verifications(integer) to service_role;
-grant execute on function public.receive_event(text, text, text, text, integer) to service_role;
+grant execute on function public.receive_events(jsonb) to service_role;
 grant execute on function public.claim_events(integer, integer) to service_role;
 grant execute on function public.finish_event(bigint, uuid, text) to service_role;
 grant execute on function public.fail_event(bigint, uuid, text) to service_role;

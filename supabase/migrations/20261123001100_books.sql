@@ -201,8 +201,13 @@ language sql stable security definer set search_path = '' as $$
     'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
     'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
     'events', (select count(*) from keyfund.paystack_events where handled_at is null),
+    'parked', (select count(*) from (
+        select user_id from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null and refusals > 0
+        union select user_id from public.virtual_keys
+        where sync_status = 'failed' and next_attempt_at is null and state <> 'placeholder') p),
+    -- What is parked waits for a person, for as long as they like: it must not sound the alarm for ever.
     'oldest_seconds', (select coalesce(extract(epoch from now() - min(since))::integer, 0) from (
-        select min(changed_at) as since from keyfund.accounts where revision > confirmed_revision
+        select min(changed_at) as since from keyfund.accounts where revision > confirmed_revision and next_attempt_at is not null
         union all select min(received_at) from keyfund.paystack_events where handled_at is null) s),
     'worker_last_seen', (select max(last_seen) from keyfund.workers),
     'reconciled_at', (select extract(epoch from max(ended_at))::bigint from keyfund.reconciliations where complete),

@@ -52,6 +52,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_account keyfund.accounts;
   v_changed boolean;
+  v_whole boolean;
 begin
   select * into v_account from keyfund.accounts where user_id = p_user_id for update;
   if v_account.user_id is null then
@@ -79,13 +80,14 @@ begin
   where excluded.requests > u.requests or excluded.prompt_tokens > u.prompt_tokens
     or excluded.completion_tokens > u.completion_tokens or excluded.spend_micros > u.spend_micros;
   v_changed := found;
-  -- Only an answer that leaves no day out says up to when all is read.
-  if p_from <= keyfund.unread_since(v_account) and p_until >= (p_asked_at at time zone 'UTC')::date then
-    update keyfund.accounts set rolled_at = greatest(rolled_at, least(p_asked_at, clock_timestamp())) where user_id = p_user_id;
-  end if;
-  if p_booked_micros is not null then
-    update keyfund.accounts set rolled_micros = p_booked_micros, roll_at = null where user_id = p_user_id;
-  end if;
+  -- Only an answer that leaves no day out says up to when all is read. One statement: with a second one PostgreSQL would
+  -- check the row's profile again, and lock it after the account.
+  v_whole := p_from <= keyfund.unread_since(v_account) and p_until >= (p_asked_at at time zone 'UTC')::date;
+  update keyfund.accounts
+  set rolled_at = case when v_whole then greatest(rolled_at, least(p_asked_at, clock_timestamp())) else rolled_at end,
+      rolled_micros = coalesce(p_booked_micros, rolled_micros),
+      roll_at = case when p_booked_micros is null then roll_at end
+  where user_id = p_user_id and (v_whole or p_booked_micros is not null);
   return v_changed;
 end;
 $$;

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from dev import supabase
 from dev.stack import ROOT
@@ -57,15 +58,8 @@ def test_a_person_signs_up_makes_a_key_spends_and_buys(older_db: Connection) -> 
     assert finish(older_db, claim(older_db, user_id), spend_micros=50_000)
     assert key(older_db, made["id"])["sync_status"] == "synced"
     order = open_order(older_db, user_id)
-    by_service(
-        older_db,
-        "receive_event",
-        p_fingerprint="f1",
-        p_event="charge.success",
-        p_reference=order["reference"],
-        p_body="{}",
-        p_lease_seconds=60,
-    )
+    event = {"fingerprint": "f1", "event": "charge.success", "reference": order["reference"], "body": "{}"}
+    by_service(older_db, "receive_events", p_events=Jsonb([event | {"lease_seconds": 60}]))
     assert [credit(older_db, order, p_provider_id=7)["credited"] for _ in range(2)] == [True, False]
     finish(older_db, claim(older_db, user_id), p_effective="yes")
     bought = payment(older_db, order["reference"])

@@ -55,7 +55,7 @@ def test_a_day_without_litellm_parks_nothing_and_catches_up(world: World) -> Non
     for number_ in range(EVENTS):
         body = json.dumps({"event": "charge.success", "data": {"reference": f"{batch}-{number_}"}})
         world.db.execute(
-            "select public.receive_event(%s, 'charge.success', %s, %s, 0)",
+            "select keyfund.receive_event(%s, 'charge.success', %s, %s, 0)",
             [f"{batch}-{number_}", f"{batch}-{number_}", body],
         )
     references = []

@@ -135,7 +135,7 @@ def test_status_tells_how_things_are(world: World) -> None:
     assert status["litellm"]["connected"] is True
     assert status["litellm"]["breaker"] == "closed"
     assert status["litellm"]["warnings"] == []
-    assert set(status["backlog"]) == {"keys", "events", "oldest_seconds"}
+    assert set(status["backlog"]) == {"keys", "events", "parked", "oldest_seconds"}
     assert status["worker"]["last_seen"]
 
 

@@ -43,7 +43,7 @@ def test_two_hundred_deliveries_the_callback_and_the_worker_credit_once(world: W
 
     # An event that another process took and never finished: the worker drains it beside the others.
     world.db.execute(
-        "select public.receive_event('left-behind', 'charge.success', %s, %s, 0)",
+        "select keyfund.receive_event('left-behind', 'charge.success', %s, %s, 0)",
         [reference, json.dumps(event)],
     )
     with ThreadPoolExecutor(50) as pool:

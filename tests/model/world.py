@@ -24,6 +24,7 @@ from core.gateways.litellm import LiteLLM
 from core.payments.paystack import Paystack, is_signed, parse_event
 from core.store import ServiceStore
 from core.store.calls import execute
+from core.store.payments import Delivery
 from dev.paystack import Sandbox
 from dev.paystack import Settings as PaystackSettings
 from dev.paystack import create_app as create_paystack
@@ -183,6 +184,8 @@ class World:
         if function in ("claim_push", "claim_pushes"):
             for push in data if isinstance(data, list) else [data] if data else []:
                 self.claims[push["token"]] = self.ticks
+        if function == "credit_payment" and data.get("push"):
+            self.claims[data["push"]["token"]] = self.ticks
         person = self.person(str(params.get("p_user_id")))
         if function == "finish_push" and data and person is not None:
             person.bill.notice(self.claims[params["p_token"]])
@@ -299,7 +302,8 @@ class World:
         """As the webhook's route does."""
         settings = self.sight.settings
         assert is_signed(signed.raw, signed.signature, settings.paystack_secrets)
-        claimed = await self.store.receive_event(parse_event(signed.raw), settings.lease_seconds)
+        delivery = Delivery(parse_event(signed.raw), settings.lease_seconds)
+        (claimed,) = await self.store.receive_events([delivery])
         if claimed is not None:
             await self.settler.handle_event(claimed)
 

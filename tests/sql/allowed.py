@@ -47,7 +47,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "review_payment": SERVICE_ALONE,
     "claim_verifications": SERVICE_ALONE,
     # The inbox of Paystack's events.
-    "receive_event": SERVICE_ALONE,
+    "receive_events": SERVICE_ALONE,
     "claim_events": SERVICE_ALONE,
     "finish_event": SERVICE_ALONE,
     "fail_event": SERVICE_ALONE,

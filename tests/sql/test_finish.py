@@ -249,6 +249,25 @@ def test_a_wallet_that_is_refused_five_times_waits_for_a_person(db: Connection, 
     assert is_synced(db, user_id)
 
 
+def test_what_is_parked_is_counted_and_does_not_age_the_backlog(db: Connection, user_id: UUID) -> None:
+    pending_key(db, user_id)
+    for _ in range(4):
+        refuse_key(db, user_id)
+    waiting = by_service(db, "read_status")
+    assert waiting["parked"] == 0
+    assert waiting["oldest_seconds"] >= 480
+    refuse_key(db, user_id)
+    parked = by_service(db, "read_status")
+    assert (parked["parked"], parked["keys"], parked["oldest_seconds"]) == (1, 1, 0)
+    other = sign_up(db)
+    pending_key(db, other)
+    for _ in range(5):
+        fail(db, claim(db, other), "refused")
+        let_pass(db, 120)
+    parked = by_service(db, "read_status")
+    assert (parked["parked"], parked["oldest_seconds"]) == (2, 0)
+
+
 def test_a_parked_account_is_due_again_with_its_next_change(db: Connection, user_id: UUID) -> None:
     key_id = pending_key(db, user_id)
     for _ in range(5):

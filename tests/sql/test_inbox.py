@@ -1,10 +1,15 @@
 """The inbox: each event once, one process at a time, until it is handled."""
 
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
 from tests.sql.acting import (
     Row,
     all_by_service,
     at_once,
     by_service,
+    credit,
     let_pass,
     open_order,
     payment,
@@ -15,19 +20,25 @@ from tests.sql.acting import (
 from tests.support import Connection, Database
 
 
+def delivery(fingerprint: str, reference: str | None = None, event: str | None = "charge.success") -> Row:
+    return {
+        "fingerprint": fingerprint,
+        "event": event,
+        "reference": reference,
+        "body": "{}",
+        "lease_seconds": 60,
+    }
+
+
 def receive(
     db: Connection, fingerprint: str = "f1", reference: str | None = None, event: str = "charge.success"
 ) -> Row:
-    answer: Row = by_service(
-        db,
-        "receive_event",
-        p_fingerprint=fingerprint,
-        p_event=event,
-        p_reference=reference,
-        p_body="{}",
-        p_lease_seconds=60,
-    )
-    return answer
+    return receive_all(db, delivery(fingerprint, reference, event))[fingerprint]
+
+
+def receive_all(db: Connection, *deliveries: Row) -> dict[str, Row]:
+    received: dict[str, Row] = by_service(db, "receive_events", p_events=Jsonb(list(deliveries)))
+    return received
 
 
 def claim_events(db: Connection, limit: int = 10) -> list[Row]:
@@ -152,3 +163,71 @@ def test_the_backlog_tells_how_many_events_wait_and_since_when(db: Connection) -
     status = by_service(db, "read_status")
     assert status["events"] == 1
     assert 90 <= status["oldest_seconds"] < 120
+
+
+def test_events_that_come_together_are_told_apart(db: Connection) -> None:
+    order = open_order(db, sign_up(db))
+    receive(db, "f2")
+    told = receive_all(db, delivery("f3", "kf-x"), delivery("f1", order["reference"]), delivery("f2"))
+    assert {name: one["new"] for name, one in told.items()} == {"f1": True, "f2": False, "f3": True}
+    assert told["f1"]["order"]["reference"] == order["reference"]
+    assert told["f3"]["order"] is None
+    assert receive_all(db) == {}
+
+
+def test_events_that_come_together_are_all_stored_or_none(db: Connection) -> None:
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        receive_all(db, delivery("f1"), delivery("f2", event=None), delivery("f3"))
+    assert value(db, "select count(*) from keyfund.paystack_events") == 0
+
+
+def test_crowds_of_the_same_events_do_not_stop_each_other(database: Database, db: Connection) -> None:
+    names = [f"f{number}" for number in range(20)]
+
+    def receive_some(connection: Connection, number: int) -> dict[str, Row]:
+        mine = names if number % 2 else names[::-1]
+        return receive_all(connection, *map(delivery, mine))
+
+    told = at_once(database, 16, receive_some)
+    assert [sum(one[name]["new"] for one in told) for name in names] == [1] * 20
+
+
+def test_the_credit_handles_the_event_that_told_of_it(db: Connection) -> None:
+    order = open_order(db, sign_up(db))
+    received = receive(db, "f1", order["reference"])
+    named = {"p_event_id": received["id"], "p_event_token": received["token"]}
+    assert credit(db, order, **named)["credited"] is True
+    done = event(db)
+    assert (done["outcome"], done["next_attempt_at"], done["lease_token"]) == ("credited", None, None)
+
+
+def test_a_credit_leaves_an_event_alone_that_another_handles(db: Connection) -> None:
+    order = open_order(db, sign_up(db))
+    received = receive(db, "f1", order["reference"])
+    let_pass(db, 61)
+    (again,) = claim_events(db)
+    named = {"p_event_id": received["id"], "p_event_token": received["token"]}
+    assert credit(db, order, **named)["credited"] is True
+    assert event(db)["handled_at"] is None
+    named = {"p_event_id": again["id"], "p_event_token": again["token"]}
+    assert credit(db, order, **named)["credited"] is False
+    assert event(db)["outcome"] == "already_credited"
+
+
+def test_the_credit_leases_the_account_to_whoever_pushes_it(db: Connection) -> None:
+    order = open_order(db, sign_up(db))
+    credited = credit(db, order, p_lease_seconds=40)
+    assert credited["push"]["user_id"] == credited["user_id"]
+    assert credited["push"]["budget_micros"] == (500 + credited["credits"]) * 20_000
+    assert by_service(db, "claim_push", p_user_id=credited["user_id"], p_lease_seconds=40) is None
+    let_pass(db, 41)
+    assert by_service(db, "claim_push", p_user_id=credited["user_id"], p_lease_seconds=40) is not None
+
+
+def test_the_credit_leaves_the_account_to_whoever_pushes_it_already(db: Connection) -> None:
+    user_id = sign_up(db)
+    order = open_order(db, user_id)
+    db.execute("update keyfund.accounts set next_attempt_at = now()")
+    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=40) is not None
+    credited = credit(db, order, p_lease_seconds=40)
+    assert (credited["credited"], credited["push"]) == (True, None)

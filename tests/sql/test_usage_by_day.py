@@ -294,6 +294,22 @@ def test_somebody_who_looks_and_a_worker_at_once_keep_it_once(database: Database
         assert sum(row["spend_micros"] for row in read(db, user_id)["days"]) == sum(range(1, 21))
 
 
+def test_a_reading_waits_for_no_profile_and_a_claim_for_no_account(database: Database) -> None:
+    """Whoever holds these is moving money."""
+    with database.connect() as db, database.connect() as other:
+        user_id, busy = sign_up(db), sign_up(db)
+        for one in (user_id, busy):
+            spend(db, one, 50_000)
+        claim_all(db)
+        let_pass(db, 31)
+        with other.transaction():
+            other.execute("select from public.profiles where id = %s for update", [user_id])
+            other.execute("select from keyfund.accounts where user_id = %s for update", [busy])
+            db.execute("set lock_timeout = '200ms'")
+            assert [one["user_id"] for one in claim_all(db)] == [str(user_id)]
+            assert record(db, user_id, day(today(db)), p_booked_micros=50_000)
+
+
 # --- who sees it --------------------------------------------------------------------------------------------
 
 

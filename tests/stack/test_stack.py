@@ -5,7 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 
 from dev.control import ask
 from dev.stack import ORDER, ROOT, Stack
-from tests.support import eventually
+from tests.support import Connection, User, eventually
 
 SUPERVISOR = """
 import signal, sys
@@ -113,6 +113,21 @@ def test_postgres_can_be_killed_and_comes_back_with_its_data(stack: Stack) -> No
     back = httpx.get(f"{stack.env['SUPABASE_URL']}/rest/v1/profiles", headers=service(stack))
     assert back.status_code == 200
     assert [line.split()[0] for line in stack.status()] == [line.split()[0] for line in before]
+
+
+def test_somebody_who_signed_up_is_made_an_administrator(
+    stack: Stack, admin_db: Connection, sign_up: Callable[..., User], tmp_path: Path
+) -> None:
+    user = sign_up()
+    for _ in range(2):
+        made = dev(stack.home, "administrator", user.email)
+        assert (made.returncode, made.stdout) == (0, f"{user.email} is an administrator\n"), made.stderr
+    listed = "select count(*) from keyfund.administrators where user_id = %s"
+    assert admin_db.execute(listed, [user.id]).fetchone() == (1,)
+    nobody = dev(stack.home, "administrator", "nobody@example.com")
+    assert (nobody.returncode, nobody.stderr) == (1, "error: nobody signed up with nobody@example.com\n")
+    nowhere = dev(tmp_path, "administrator", user.email)
+    assert (nowhere.returncode, "no stack is running" in nowhere.stderr) == (1, True)
 
 
 def service(stack: Stack) -> dict[str, str]:

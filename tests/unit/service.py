@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from unittest import mock
 
 import httpx
 import jwt
@@ -19,7 +20,7 @@ LITELLM = "http://litellm.test"
 SECRET = "s" * 40
 STATUS = {
     "breaker": "closed", "litellm_answers": True, "litellm_warnings": [], "litellm_last_ok_at": None,
-    "accounts": 0, "keys": 0, "events": 0, "oldest_seconds": 0, "worker_last_seen": None,
+    "accounts": 0, "keys": 0, "events": 0, "parked": 0, "oldest_seconds": 0, "worker_last_seen": None,
 }  # fmt: skip
 
 
@@ -68,15 +69,16 @@ class Service:
 @contextmanager
 def supabase() -> Iterator[respx.MockRouter]:
     """What every service asks for; more routes may be added."""
-    with respx.mock(assert_all_called=False) as mock:
-        mock.post(f"{REST}/rpc/check_installation").respond(json={})
-        mock.post(f"{REST}/rpc/read_status").respond(json=STATUS)
-        yield mock
+    with respx.mock(assert_all_called=False) as routes:
+        routes.post(f"{REST}/rpc/check_installation").respond(json={})
+        routes.post(f"{REST}/rpc/read_status").respond(json=STATUS)
+        yield routes
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """The service, started; within `supabase`."""
-    app = build_app(settings)
-    async with app.router.lifespan_context(app):
-        yield Service(app)
+    with mock.patch("core.http.Transport", return_value=None):  # httpx's own, which respx answers for
+        app = build_app(settings)
+        async with app.router.lifespan_context(app):
+            yield Service(app)

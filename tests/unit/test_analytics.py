@@ -165,6 +165,7 @@ async def test_the_csv_has_no_formulas() -> None:
     answer, routes = await look(kept, "?format=csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == ('attachment; filename="usage-2026-11-01-2026-11-30.csv"')
+    assert answer.headers["x-keyfund-source"] == "litellm"
     assert json.loads(routes["read"].calls.last.request.content)["by_key"] is True
     lines = list(csv.reader(io.StringIO(answer.text, newline="")))
     assert lines[0] == list(usage.COLUMNS)

@@ -75,3 +75,13 @@ async def test_a_balance_that_cannot_be_had_is_left_out_of_an_answer_that_is_rig
     answer, route = await call(True, "GET", "/api/credits/packages", balance=httpx.ConnectError("no"))
     assert (answer.status_code, route.called) == (200, True)
     assert not NAMES & set(answer.headers)
+
+
+@pytest.mark.parametrize("on", [True, False])
+async def test_a_browser_may_read_them_where_there_are_any(on: bool) -> None:
+    settings = make_settings(include_cost_headers=on, allowed_origins=["https://app.example.com"])
+    with supabase():
+        async with running(settings) as service:
+            answer = await service.get("/healthz", {"origin": "https://app.example.com"})
+    shown = set(answer.headers["access-control-expose-headers"].split(", "))
+    assert (shown >= NAMES) is on

@@ -101,6 +101,7 @@ async def test_an_administrator_syncs_anybody_s_key_and_is_not_shown_it(
     assert answer.status_code == 200
     assert answer.json()["key"] == examples.OTHERS_KEY
     assert SECRET not in answer.text
+    await service.app.state.services.background.finish(seconds=5)
     assert json.loads(claimed.calls.last.request.content)["p_user_id"] == OWNER
 
 

@@ -10,7 +10,9 @@ from core.errors import RefusedError, TransientError
 from webhook.services import ServicesHere
 
 BACKLOG = Gauge("keyfund_backlog", "What is not finished yet.", ["kind"])
-OLDEST = Gauge("keyfund_backlog_oldest_seconds", "How long the oldest of it has waited, in seconds.")
+OLDEST = Gauge(
+    "keyfund_backlog_oldest_seconds", "How long the oldest that goes by itself has waited, in seconds."
+)
 ANSWERS = Gauge("keyfund_litellm_answers", "1 while LiteLLM answers, as all processes see it.")
 DIFFERENCES = Gauge(
     "keyfund_reconciliation_differences",
@@ -44,7 +46,7 @@ async def _measure(services: ServicesHere) -> None:
     DATABASE.set(1)
     ANSWERS.set(bool(status["litellm_answers"]))
     OLDEST.set(status["oldest_seconds"])
-    for kind in ("accounts", "keys", "events"):
+    for kind in ("accounts", "keys", "events", "parked"):
         BACKLOG.labels(kind).set(status[kind])
     RECONCILED.set(status["reconciled_at"] or math.nan)
     for check, tally in (status["reconciliation"] or {}).items():

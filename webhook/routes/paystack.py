@@ -32,7 +32,7 @@ async def receive(request: Request, services: ServicesHere) -> Received:
     busy = services.background.is_full
     # Without a lease it is due at once, for the worker.
     lease_seconds = 0 if busy else services.parts.settings.lease_seconds
-    claimed = await services.parts.store.receive_event(event, lease_seconds)
+    claimed = await services.inbox.receive(event, lease_seconds)
     DELIVERIES.labels("repeated" if claimed is None else "stored").inc()
     log.info("webhook.received", name=event.name, reference=event.reference, repetition=claimed is None)
     if claimed is not None and not busy:

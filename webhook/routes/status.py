@@ -23,8 +23,11 @@ class LiteLLMStatus(BaseModel):
 
 
 class Backlog(BaseModel):
+    """``parked``: accounts of which LiteLLM refused something for good, left out of ``oldest_seconds``."""
+
     keys: int
     events: int
+    parked: int
     oldest_seconds: int
 
 
@@ -55,9 +58,7 @@ async def read(_caller: CallerHere, services: ServicesHere) -> Status:
             warnings=status["litellm_warnings"],
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
-        backlog=Backlog(
-            keys=status["keys"], events=status["events"], oldest_seconds=status["oldest_seconds"]
-        ),
+        backlog=Backlog(**{name: status[name] for name in Backlog.model_fields}),
         worker=Worker(last_seen=status["worker_last_seen"]),
     )
 

@@ -114,7 +114,7 @@ async def show(
         told = await store.read_usage(asked)
     credit_micros = services.parts.settings.credit_value_cents * MICROS_PER_CENT
     if form == "csv":
-        return _csv(told, credit_micros)
+        return _csv(told, credit_micros, source)
     return Usage(
         source=source,
         as_of=as_of,
@@ -151,8 +151,8 @@ def _priced(row: dict[str, Any], credit_micros: int) -> dict[str, Any]:
     return row | {"credits": round(row["spend_micros"] / credit_micros, 4)}
 
 
-def _csv(told: dict[str, Any], credit_micros: int) -> Response:
-    """A line per day, model and key."""
+def _csv(told: dict[str, Any], credit_micros: int, source: str) -> Response:
+    """A line per day, model and key; from where they are is in a header, as a file has no room for it."""
     out = io.StringIO()
     lines = csv.writer(out)
     lines.writerow(COLUMNS)
@@ -163,7 +163,7 @@ def _csv(told: dict[str, Any], credit_micros: int) -> Response:
     return PlainTextResponse(
         out.getvalue(),
         media_type="text/csv",
-        headers={"content-disposition": f'attachment; filename="{name}"'},
+        headers={"content-disposition": f'attachment; filename="{name}"', "x-keyfund-source": source},
     )
 
 

@@ -1,0 +1,121 @@
+"""Nothing to do: queries and memory; then the start, and what a backlog costs in memory."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+
+from bench.measure import Fact, Line, Row, Series
+from bench.push import PUSHED
+from bench.scene import Scene, staged
+from dev.child import Child
+from dev.stack import ROOT, free_port
+
+WORKERS = (1, 5)
+PARTS = ("webhook", "worker")
+IMPORTS = {
+    "webhook": "import fastapi, supabase, uvicorn",
+    "worker": "import apscheduler.schedulers.asyncio, supabase",
+}
+EVENTS = """
+    select count(keyfund.receive_event('backlog ' || n, 'charge.success', 'kf-backlog' || n, '{}', 0))
+    from generate_series(1, %s) n"""
+HANDLED = "select not exists (select from keyfund.paystack_events where handled_at is null)"
+COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = 'keyfund'"
+
+
+def measure(runs: int, scale: float) -> list[Row]:
+    seconds = 30 * min(1, scale)
+    with staged("idle") as scene:
+        asyncio.run(scene.until(PUSHED, users=[]))
+        rows = [*_idle(scene, runs, seconds), *_starts(scene, runs)]
+        return [*rows, *asyncio.run(_backlog(scene, int(10_000 * min(1, scale))))]
+
+
+# ------------------------------------------------------------------------ idle
+
+
+def _idle(scene: Scene, runs: int, seconds: float) -> Iterator[Row]:
+    for count in WORKERS:
+        with _workers(scene, count - 1):
+            time.sleep(15)  # what a start asks for, and the first look at everything, is over
+            commits = [_commits(scene, seconds) for _ in range(runs)]
+        yield Fact(f"idle, {count} worker{'s' * (count > 1)}", "queries/min", Series.of(commits))
+
+
+def _commits(scene: Scene, seconds: float) -> float:
+    """Transactions a minute, those of the service and of all workers."""
+    began, before = time.monotonic(), scene.value(COMMITS)
+    time.sleep(seconds)
+    # The connection that asks is of the same database: its own two are left out.
+    return float(scene.value(COMMITS) - before - 1) * 60 / (time.monotonic() - began)
+
+
+@contextmanager
+def _workers(scene: Scene, count: int) -> Iterator[None]:
+    """So many workers beside the stack's own."""
+    part = scene.stack.parts["worker"]
+    with ExitStack() as stack:
+        for number in range(count):
+            more = part.__class__(
+                **{**vars(part), "env": {**part.env, "WORKER_METRICS_PORT": str(free_port())}}
+            )
+            child = Child(more, ROOT / ".stack" / "bench" / f"worker-{number}.log", {})
+            child.spawn()
+            stack.callback(child.stop)
+        yield
+
+
+# ---------------------------------------------------------------------- starts
+
+
+def _starts(scene: Scene, runs: int) -> Iterator[Row]:
+    for name in PARTS:
+        ours, bare = list[float](), list[float]()
+        for _ in range(runs):
+            scene.stack.stop_part(name)
+            began = time.perf_counter()
+            scene.stack.start_part(name)
+            ours.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", IMPORTS[name]], check=True)
+            bare.append(time.perf_counter() - began)
+        yield Line(f"start of the {name}, to ready", "s", Series.of(ours), "its imports", Series.of(bare))
+
+
+# --------------------------------------------------------------------- backlog
+
+
+async def _backlog(scene: Scene, size: int) -> list[Row]:
+    """Accounts with a key each and events, all due at once, while LiteLLM is there."""
+    before = {name: _megabytes(scene, name) for name in PARTS}
+    most = dict(before)
+    users = scene.sign_up(size)
+    scene.value(EVENTS, size)
+    scene.make_keys(users, 1)
+    draining = asyncio.create_task(scene.until(HANDLED))
+    while not draining.done():
+        most = {name: max(most[name], _megabytes(scene, name)) for name in PARTS}
+        await asyncio.sleep(0.5)
+    await draining
+    return [
+        Line(
+            f"memory of the {name}, {size:,} accounts and events due",
+            "MB",
+            Series.of([most[name]]),
+            "idle",
+            Series.of([before[name]]),
+            "≤1.2",
+        )
+        for name in PARTS
+    ]
+
+
+def _megabytes(scene: Scene, name: str) -> float:
+    pid = scene.stack.running(name).pid
+    assert pid is not None
+    return float(psutil.Process(pid).memory_info().rss) / 1_000_000

@@ -1,0 +1,121 @@
+"""The stack under measurement: people, orders and keys made in bulk, and the bare ways to the same work."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import psycopg
+
+from bench.load import Shot, spread
+from dev.stack import ROOT, Stack
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+PACKAGE = "starter-ngn"
+PATIENCE_SECONDS = 300
+
+SIGN_UP = """
+    insert into auth.users (id, aud, role, email, email_confirmed_at)
+    select id, 'authenticated', 'authenticated', id || '@example.com', now() from unnest(%s::uuid[]) id"""
+
+KEYS = """
+    insert into public.virtual_keys (user_id, name)
+    select id, 'Key ' || n from generate_series(1, %s) n, unnest(%s::uuid[]) id"""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """A payment that was made at the sandbox and that nobody has told us of."""
+
+    reference: str
+    raw: bytes
+    signature: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One running stack."""
+
+    stack: Stack
+    db: Connection
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self.stack.env
+
+    def value(self, query: str, *arguments: object, **named: object) -> Any:
+        row = self.db.execute(query.encode(), named or arguments).fetchone()
+        return row[0] if row else None
+
+    def sign_up(self, people: int) -> list[str]:
+        """So many accounts, as the trigger makes them."""
+        made = [str(uuid4()) for _ in range(people)]
+        self.db.execute(SIGN_UP, [made])
+        return made
+
+    def make_keys(self, users: list[str], each: int) -> None:
+        """So many keys for everybody, due at once."""
+        self.db.execute(KEYS, [each, users])
+
+    def rpc(self, function: str, **arguments: object) -> Shot:
+        """A call of an SQL function through the REST layer, and nothing of ours around it."""
+        key = self.env["SUPABASE_SERVICE_ROLE_KEY"]
+        headers = {"apikey": key, "authorization": f"Bearer {key}", "content-type": "application/json"}
+        body = json.dumps({f"p_{name}": value for name, value in arguments.items()}).encode()
+        return Shot(f"{self.env['SUPABASE_URL']}/rest/v1/rpc/{function}", body, headers)
+
+    def delivery(self, paid: Paid) -> Shot:
+        """Paystack's event as it comes to the webhook."""
+        headers = {"content-type": "application/json", "x-paystack-signature": paid.signature}
+        return Shot(f"{self.env['WEBHOOK_BASE_URL']}/webhooks/paystack", paid.raw, headers)
+
+    async def pay(self, users: list[str]) -> list[Paid]:
+        """One paid order each, of which the webhook has not heard."""
+        paid: list[Paid] = []
+        key = {"authorization": f"Bearer {self.env['PAYSTACK_SECRET_KEY']}"}
+        async with aiohttp.ClientSession(self.env["PAYSTACK_BASE_URL"]) as paystack:
+
+            async def pay(user_id: str) -> None:
+                order = self.value("select public.open_order(%s, %s)", user_id, PACKAGE)
+                asked = {name: order[name] for name in ("reference", "amount", "currency", "email")}
+                reference = asked["reference"]
+                async with paystack.post("/transaction/initialize", json=asked, headers=key) as answer:
+                    opened = (await answer.json())["data"]
+                self.db.execute(
+                    "select public.record_checkout(%s, %s, %s)",
+                    [reference, opened["authorization_url"], opened["access_code"]],
+                )
+                silent = {"deliver": False}
+                async with paystack.post(f"/sandbox/transactions/{reference}/pay", json=silent) as answer:
+                    told = await answer.json()
+                paid.append(Paid(reference, told["raw"].encode(), told["signature"]))
+
+            await spread(users, 8, pay)
+        return paid
+
+    async def until(self, query: str, *arguments: object, **named: object) -> None:
+        """Until the query's one value is true; looks often, because the clock is running."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            began = time.monotonic()
+            if self.value(query, *arguments, **named):
+                return
+            if began > deadline:
+                raise RuntimeError(f"still not so: {query}")
+            await asyncio.sleep(0.002 + 5 * (time.monotonic() - began))  # looking must not be the load
+
+
+@contextmanager
+def staged(name: str, **settings: str) -> Iterator[Scene]:
+    """A stack of its own for one figure."""
+    home = ROOT / ".stack" / "bench" / name
+    with (
+        Stack(home, say=lambda _: None, settings={"LOG_LEVEL": "WARNING", **settings}) as stack,
+        psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,
+    ):
+        yield Scene(stack, db)
