@@ -45,7 +45,7 @@ export interface Status {
     warnings: string[];
   };
   paystack: { configured: boolean };
-  backlog: { keys: number; events: number; oldest_seconds: number };
+  backlog: { keys: number; events: number; parked: number; oldest_seconds: number };
   worker: { last_seen: string | null };
 }
 

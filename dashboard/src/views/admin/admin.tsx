@@ -87,7 +87,7 @@ function Health() {
           <dd>{status.worker.last_seen ? <>seen <Time at={status.worker.last_seen} /></> : "never seen"}</dd>
           <dt>Backlog</dt>
           <dd>
-            {plural(status.backlog.keys, "key")}, {plural(status.backlog.events, "event")}; the oldest waits {plural(Math.round(status.backlog.oldest_seconds), "second")}
+            {plural(status.backlog.keys, "key")}, {plural(status.backlog.events, "event")}, {plural(status.backlog.parked, "account")} parked; the oldest waits {plural(Math.round(status.backlog.oldest_seconds), "second")}
           </dd>
           {status.litellm.warnings.length > 0 && (
             <>
