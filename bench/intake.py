@@ -31,7 +31,7 @@ def measure(runs: int, scale: float) -> list[Row]:
 async def _measure(scene: Scene, runs: int, scale: float) -> list[Row]:
     rows: list[Row] = []
     for connections in CONNECTIONS:
-        count = int((200 if connections == 1 else 600) * scale)
+        count = int((150 if connections == 1 else 400) * scale)
         sql, chain, credited = list[float](), list[float](), list[float]()
         rpc, webhook = list[Load](), list[Load]()
         for _ in range(runs):

@@ -183,10 +183,7 @@ class PaymentStore(Functions):
     async def claim_events(self, limit: int, lease_seconds: int) -> list[ClaimedEvent]:
         """Lease events that are due."""
         rows = await self._call("claim_events", limit=limit, lease_seconds=lease_seconds)
-        return [
-            ClaimedEvent(id=row["id"], token=row["token"], name=row["event"], reference=row["reference"])
-            for row in rows
-        ]
+        return [_claimed(row, row["event"], row["reference"]) for row in rows]
 
     async def finish_event(self, event: ClaimedEvent, outcome: str) -> bool:
         return bool(await self._call("finish_event", id=event.id, token=event.token, outcome=outcome))
@@ -218,8 +215,12 @@ def _received(rows: Any, event: Event) -> ClaimedEvent | None:
         raise TransientError("database_unavailable", "The database cannot be reached.")
     if not row["new"]:
         return None
+    return _claimed(row, event.name, event.reference)
+
+
+def _claimed(row: Json, name: str, reference: str | None) -> ClaimedEvent:
     order = _order(row["order"]) if row.get("order") else None
-    return ClaimedEvent(row["id"], row["token"], event.name, event.reference, order)
+    return ClaimedEvent(row["id"], row["token"], name, reference, order)
 
 
 def _order(row: Json) -> Order:

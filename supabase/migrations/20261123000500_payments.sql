@@ -349,7 +349,8 @@ language sql security definer set search_path = '' as $$
   update keyfund.paystack_events e
   set lease_token = gen_random_uuid(), next_attempt_at = now() + make_interval(secs => p_lease_seconds)
   from due where e.id = due.id
-  returning jsonb_build_object('id', e.id, 'token', e.lease_token, 'event', e.event, 'reference', e.reference, 'body', e.body);
+  returning jsonb_build_object('id', e.id, 'token', e.lease_token, 'event', e.event, 'reference', e.reference, 'body', e.body,
+    'order', (select to_jsonb(t) from public.transactions t where t.reference = e.reference));
 $$;
 comment on function public.claim_events(integer, integer) is 'Leases events that are due.';
 
