@@ -10,6 +10,7 @@ from yarl import URL
 
 # uvicorn (LiteLLM) and Node close a connection that was idle for 5 seconds: do not write on it just then.
 KEEP_SECONDS = 4
+LARGEST_ANSWER = 64 * 1024 * 1024  # unpacked; a year of somebody's usage by key has some ten
 
 
 def make_client(*, timeout_seconds: float, connections: int = 32) -> httpx.AsyncClient:
@@ -51,10 +52,9 @@ class Transport(httpx.AsyncBaseTransport):
                     connect=seconds["pool"], sock_connect=seconds["connect"], sock_read=seconds["read"]
                 ),
             ) as answer:
-                body = await answer.read()
-        return httpx.Response(
-            answer.status, headers=answer.raw_headers, stream=httpx.ByteStream(body), request=request
-        )
+                body = await _read(answer)
+        headers = [(name, value) for name, value in answer.raw_headers if name.lower() != b"content-encoding"]
+        return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
     def _open(self) -> aiohttp.ClientSession:
         """A session belongs to the event loop that it is used in."""
@@ -64,13 +64,22 @@ class Transport(httpx.AsyncBaseTransport):
                     limit=self._connections, keepalive_timeout=KEEP_SECONDS, ssl=httpx.create_ssl_context()
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # httpx does
             )
         return self._session
 
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole body, unpacked bit by bit: neither an endless one nor one that swells may fill the memory."""
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > LARGEST_ANSWER:
+            raise httpx.RemoteProtocolError("The answer is too large.")
+    return bytes(body)
 
 
 @contextmanager
