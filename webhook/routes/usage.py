@@ -229,8 +229,9 @@ class Call(BaseModel):
             raise PydanticCustomError("question", f"{COST_HEADER} is a number of dollars")
         return micros_from_dollars(dollars)
 
-    def question(self) -> Question:
+    def question(self, user_id: str) -> Question:
         return Question(
+            user_id=user_id,
             model=self.model,
             prompt=self.prompt,
             messages=None if self.messages is None else tuple(one.plain() for one in self.messages),
@@ -253,7 +254,7 @@ class EstimatedCall(BaseModel):
     spend_micros: int = Field(description="Millionths of a US dollar.")
     credits: float
     source: EstimateSource
-    cached: bool = Field(description="The same was asked before, and this is what was answered.")
+    cached: bool = Field(description="The caller asked the same before, and this is what was answered.")
 
 
 class Models(BaseModel):
@@ -261,11 +262,11 @@ class Models(BaseModel):
 
 
 async def estimate(
-    body: Call, response: Response, _caller: CallerHere, services: ServicesHere
+    body: Call, response: Response, caller: CallerHere, services: ServicesHere
 ) -> EstimatedCall:
     """What a call would cost. The prompt is neither kept nor logged."""
     settings = services.parts.settings
-    told = await services.parts.estimator.estimate(body.question())
+    told = await services.parts.estimator.estimate(body.question(caller.user_id))
     if settings.include_cost_headers:
         response.headers[ESTIMATED_COST] = str(told.spend_micros)
     return EstimatedCall(
