@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -24,6 +25,7 @@ READ_SECONDS = 3.0  # then what is kept is told: nobody waits for LiteLLM to loo
 MICROS_PER_CENT = 10_000
 LONGEST_PROMPT = 200_000
 COST_HEADER = "x-litellm-response-cost"
+FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 COLUMNS = (
     "date", "model", "key_id", "key_name", "requests", "prompt_tokens", "completion_tokens", "spend_micros",
     "credits",
@@ -168,9 +170,11 @@ def _csv(told: dict[str, Any], credit_micros: int, source: str) -> Response:
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is marked as text."""
-    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    return f"'{value}" if risky else value
+    """A text that a spreadsheet would take for a formula is marked as text.
+
+    So is what follows a semicolon or a tab: where these are what parts the cells, it begins one.
+    """
+    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 # ----------------------------------------------------------------------- estimates
