@@ -1,5 +1,6 @@
 """One way to make HTTP clients: pooled, bounded, explicit."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import getproxies
@@ -10,6 +11,7 @@ from yarl import URL
 
 # uvicorn (LiteLLM) and Node close a connection that was idle for 5 seconds: do not write on it just then.
 KEEP_SECONDS = 4
+DIGITS = re.compile(r"[0-9]{1,9}")
 LARGEST_ANSWER = 64 * 1024 * 1024  # unpacked; a year of somebody's usage by key has some ten
 
 
@@ -102,4 +104,4 @@ def httpx_errors() -> Iterator[None]:
 def retry_after_seconds(response: httpx.Response) -> int | None:
     """The ``Retry-After`` header in seconds, at most an hour; None when absent or a date."""
     value = response.headers.get("retry-after", "")
-    return min(int(value), 3600) if value.isdigit() else None
+    return min(int(value), 3600) if DIGITS.fullmatch(value) else None

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from core import http
-from core.http import make_client
+from core.http import make_client, retry_after_seconds
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 SWELLS = gzip.compress(bytes(40_000_000))
@@ -240,6 +240,15 @@ async def test_an_answer_that_would_fill_the_memory_is_given_up(
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("7", 7), ("999999999", 3600), ("9" * 5000, None), ("\N{SUPERSCRIPT TWO}", None), ("soon", None)],
+)
+def test_how_long_to_wait_is_a_number_or_nothing(told: str, seconds: int | None) -> None:
+    answer = httpx.Response(503, headers=[(b"retry-after", told.encode("latin-1"))])
+    assert retry_after_seconds(answer) == seconds
 
 
 async def test_a_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
