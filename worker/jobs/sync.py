@@ -131,9 +131,10 @@ class RollUpUsage:
 
     async def _read(self, one: ToRoll) -> None:
         try:
-            await self.usage.refresh(one.user_id, one.since, tomorrow(), one.booked_micros)
-        except KeyfundError as error:
-            log.warning("usage.not_rolled_up", user_id=one.user_id, error=str(error))
+            async with asyncio.timeout(self.lease_seconds):  # then it is another's turn to read it
+                await self.usage.refresh(one.user_id, one.since, tomorrow(), one.booked_micros)
+        except (KeyfundError, TimeoutError) as error:
+            log.warning("usage.not_rolled_up", user_id=one.user_id, error=str(error) or "took too long")
 
 
 @dataclass(frozen=True, slots=True)
