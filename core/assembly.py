@@ -46,9 +46,11 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
     async with AsyncExitStack() as stack:
         supabase = await stack.enter_async_context(make_supabase_client())
         store = await open_store(settings, supabase)
-        litellm = pusher = paystack = settler = None
+        litellm = asked = pusher = paystack = settler = None
         if settings.litellm_base_url is not None:
             litellm = LiteLLM(settings, await stack.enter_async_context(make_litellm_client(settings)))
+            # Connections of their own: a crowd that looks at usage and estimates keeps no push waiting.
+            asked = LiteLLM(settings, await stack.enter_async_context(make_litellm_client(settings)))
             pusher = Pusher(
                 store=store,
                 litellm=litellm,
@@ -63,7 +65,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
         reconciler = Reconciler(store, litellm, paystack)
         drift_finder = DriftFinder(store, litellm) if litellm is not None else None
         adopter = Adopter(store, litellm) if litellm is not None else None
-        usage = UsageReader(store, litellm) if litellm is not None else None
+        usage = UsageReader(store, asked) if asked is not None else None
         flat = FlatRate(settings.flat_characters_per_token, settings.flat_micros_per_1000_tokens)
         yield Assembly(
             settings,
@@ -77,5 +79,5 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
             drift_finder,
             adopter,
             usage,
-            Estimator(litellm, flat),
+            Estimator(asked, flat),
         )

@@ -1,5 +1,6 @@
 """One way to make HTTP clients: pooled, bounded, explicit."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import getproxies
@@ -10,6 +11,8 @@ from yarl import URL
 
 # uvicorn (LiteLLM) and Node close a connection that was idle for 5 seconds: do not write on it just then.
 KEEP_SECONDS = 4
+DIGITS = re.compile(r"[0-9]{1,9}")
+LARGEST_ANSWER = 64 * 1024 * 1024  # unpacked; a year of somebody's usage by key has some ten
 
 
 def make_client(*, timeout_seconds: float, connections: int = 32) -> httpx.AsyncClient:
@@ -51,10 +54,9 @@ class Transport(httpx.AsyncBaseTransport):
                     connect=seconds["pool"], sock_connect=seconds["connect"], sock_read=seconds["read"]
                 ),
             ) as answer:
-                body = await answer.read()
-        return httpx.Response(
-            answer.status, headers=answer.raw_headers, stream=httpx.ByteStream(body), request=request
-        )
+                body = await _read(answer)
+        headers = [(name, value) for name, value in answer.raw_headers if name.lower() != b"content-encoding"]
+        return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
     def _open(self) -> aiohttp.ClientSession:
         """A session belongs to the event loop that it is used in."""
@@ -64,13 +66,22 @@ class Transport(httpx.AsyncBaseTransport):
                     limit=self._connections, keepalive_timeout=KEEP_SECONDS, ssl=httpx.create_ssl_context()
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # httpx does
             )
         return self._session
 
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole body, unpacked bit by bit: neither an endless one nor one that swells may fill the memory."""
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > LARGEST_ANSWER:
+            raise httpx.RemoteProtocolError("The answer is too large.")
+    return bytes(body)
 
 
 @contextmanager
@@ -93,4 +104,4 @@ def httpx_errors() -> Iterator[None]:
 def retry_after_seconds(response: httpx.Response) -> int | None:
     """The ``Retry-After`` header in seconds, at most an hour; None when absent or a date."""
     value = response.headers.get("retry-after", "")
-    return min(int(value), 3600) if value.isdigit() else None
+    return min(int(value), 3600) if DIGITS.fullmatch(value) else None

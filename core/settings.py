@@ -27,8 +27,10 @@ def _without_slash(url: str) -> str:
     return url.rstrip("/")
 
 
+# No name and password: addresses are shown, to browsers and in the page's policy, and httpx would send them
+# instead of our own key. No character that ends an address in that policy either.
 Url = Annotated[
-    str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$"), AfterValidator(_without_slash)
+    str, StringConstraints(pattern=r"^https?://[^\s/?#@;,]+(/[^\s?#;,]*)?$"), AfterValidator(_without_slash)
 ]
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+$")]
 Secret = Annotated[SecretStr, Field(min_length=8)]
@@ -101,7 +103,9 @@ class Settings(BaseSettings):
             raise ValueError("LITELLM_KEY_GENERATE_URL and LITELLM_KEY_UPDATE_URL need LITELLM_BASE_URL")
         if self.lease_seconds < 2 * self.litellm_timeout_seconds:
             raise ValueError("LEASE_SECONDS must be at least twice LITELLM_TIMEOUT_SECONDS")
-        if is_secret_key(self.supabase_anon_key):
+        secrets = (self.supabase_service_role_key, self.supabase_jwt_secret, self.litellm_master_key)
+        given = {secret.get_secret_value() for secret in secrets if secret is not None}
+        if self.supabase_anon_key in given or is_secret_key(self.supabase_anon_key):
             raise ValueError("SUPABASE_ANON_KEY is a secret key: it must be the publishable one")
         keys = self.paystack_secret_key
         if keys is not None and not re.match(PAYSTACK_KEYS, keys.get_secret_value()):
@@ -121,15 +125,15 @@ class Settings(BaseSettings):
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether a key given for browsers is one that they must never see."""
-    if key.startswith("sb_secret_"):
+    """Whether a key given for browsers is one that they must never see: only anon's are for them."""
+    if key.startswith(("sb_secret_", "sk-", "sk_")):
         return True
     try:
         payload = key.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (IndexError, ValueError):
         return False
-    return isinstance(claims, dict) and claims.get("role") == "service_role"
+    return isinstance(claims, dict) and claims.get("role", "anon") != "anon"
 
 
 def read_settings() -> Settings:

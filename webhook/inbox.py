@@ -35,6 +35,7 @@ class Inbox:
     store: ServiceStore
     waiting: deque[_Waiting] = field(default_factory=deque)
     lanes: set[asyncio.Task[None]] = field(default_factory=set)
+    running: int = 0
 
     async def receive(self, event: Event, lease_seconds: int) -> ClaimedEvent | None:
         """Store an event, durably once this returns. None: a repetition.
@@ -47,7 +48,8 @@ class Inbox:
             raise _too_slow()
         one = _Waiting(Delivery(event, lease_seconds), asyncio.get_running_loop().create_future())
         self.waiting.append(one)
-        if len(self.lanes) < LANES:
+        if self.running < LANES:
+            self.running += 1
             lane = asyncio.create_task(self._store_all())
             self.lanes.add(lane)
             lane.add_done_callback(self.lanes.discard)
@@ -58,8 +60,12 @@ class Inbox:
             raise _too_slow() from None
 
     async def _store_all(self) -> None:
-        while self.waiting:
-            await self._store(self._take())
+        try:
+            while self.waiting:
+                await self._store(self._take())
+        finally:
+            # In the same step as the last look: whoever came after it must find the lane gone, not ending.
+            self.running -= 1
 
     def _take(self) -> list[_Waiting]:
         """As many as go into one call, none twice: a repetition waits to be told from the first."""

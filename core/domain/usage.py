@@ -65,6 +65,7 @@ class ToRoll:
 class Question:
     """What a call would cost. Either ``prompt`` or ``messages``; never kept, never logged."""
 
+    user_id: str
     model: str
     prompt: str | None
     messages: tuple[dict[str, str], ...] | None

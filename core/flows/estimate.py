@@ -32,7 +32,10 @@ class UnknownModelError(RefusedError):
 
 
 class Kept:
-    """The latest estimates, by a keyed hash of what was asked: no prompt can be read from it, or tried."""
+    """The latest estimates, by a keyed hash of who asked what.
+
+    No prompt can be read from it, nor can it be tried whether somebody else has asked with one.
+    """
 
     def __init__(self, most: int = MOST_KEPT, clock: Clock = time.monotonic) -> None:
         self._secret = secrets.token_bytes(32)
@@ -44,7 +47,8 @@ class Kept:
         return len(self._estimates)
 
     def name(self, question: Question) -> bytes:
-        asked = [question.model, question.prompt, question.messages, question.completion_tokens]
+        told = (question.model, question.prompt, question.messages, question.completion_tokens)
+        asked = (question.user_id, *told)
         return hashlib.blake2b(json.dumps(asked).encode(), key=self._secret, digest_size=32).digest()
 
     def get(self, name: bytes) -> Estimate | None:

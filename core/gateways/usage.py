@@ -1,6 +1,5 @@
 """What LiteLLM's answers about usage mean: days as our values, or no answer at all."""
 
-import math
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -11,6 +10,7 @@ from core.gateways.answers import Json, rubbish
 
 UNKNOWN = "unknown"
 LONGEST = 300
+LARGEST = 10**12  # a trillion tokens, or dollars: as micro-dollars it fits the database
 
 
 def tells_all_keys(body: Json) -> bool:
@@ -90,7 +90,7 @@ def _figures(holder: Mapping[str, Any]) -> Figures:
     numbers = [
         metrics.get(name) for name in ("successful_requests", "prompt_tokens", "completion_tokens", "spend")
     ]
-    if not all(isinstance(one, int | float) and math.isfinite(one) for one in numbers):
+    if not all(isinstance(one, int | float) and -LARGEST <= one <= LARGEST for one in numbers):
         raise rubbish()
     requests, prompt, completion, spend = (max(0, one) for one in numbers if one is not None)
     return Figures(int(requests), int(prompt), int(completion), micros_from_dollars(spend))

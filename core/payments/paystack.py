@@ -24,6 +24,7 @@ from core.settings import Settings
 Json = dict[str, Any]
 SIGNATURE = re.compile(r"[0-9a-f]{128}")
 REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
+WEB_ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
 EVENT_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 PAGE_SIZE = 100
 UNDER_WAY = ("pending", "processing", "needs-attention")
@@ -116,8 +117,8 @@ class Paystack:
             body["callback_url"] = callback_url
         data = await self._send("POST", "/transaction/initialize", json=body)
         url, code = data.get("authorization_url"), data.get("access_code")
-        if not isinstance(url, str) or not isinstance(code, str):
-            raise _rubbish()
+        if not isinstance(url, str) or not WEB_ADDRESS.fullmatch(url) or not isinstance(code, str):
+            raise _rubbish()  # pages make a link of it: it must not run anything there
         return Checkout(authorization_url=url, access_code=code)
 
     async def verify(self, reference: str) -> Verified | None:

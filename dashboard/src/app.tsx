@@ -7,8 +7,10 @@ import { Home } from "./home";
 import { Skeleton } from "./ui/parts";
 import { NewPassword, SignIn } from "./views/sign-in";
 
-/** What a link from a mail says went wrong; read before supabase-js takes it out of the address. */
-const linkError = new URLSearchParams(location.hash.slice(1)).get("error_description");
+/** Said in our words: anybody can make a link with theirs. Read before it is taken out of the address. */
+const linkError = new URLSearchParams(location.hash.slice(1)).has("error_description")
+  ? "That link does not work, or not any more. Ask for another."
+  : "";
 
 export function App() {
   const [config, setConfig] = useState<Config>();
@@ -42,7 +44,7 @@ function Connected({ config }: { config: Config }) {
   const supabase = useMemo(() => connect(config), [config]);
   const [session, setSession] = useState<Session | null>();
   const [recovering, setRecovering] = useState(false);
-  const [notice, setNotice] = useState(linkError ?? "");
+  const [notice, setNotice] = useState(linkError);
 
   useEffect(() => {
     const { data } = supabase.auth.onAuthStateChange((event, current) => {

@@ -1,9 +1,11 @@
 """Signing in and out, and what a wrong or a forgotten password leads to."""
 
 import re
+from collections.abc import Callable
 
 import httpx
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Dialog, expect
 
 from dev.stack import Stack
 from tests.browser.visitor import Visitor
@@ -59,6 +61,73 @@ def test_a_forgotten_password_is_replaced_by_the_link_of_the_mail(
     visitor.fill_in(user.email, "another long password")
     visitor.button("Sign in").click()
     visitor.sees_heading("Keys")
+
+
+def test_a_link_leaves_no_token_behind_and_a_new_password_ends_other_sessions(
+    visit: Callable[..., Visitor], world: World, stack: Stack
+) -> None:
+    user = world.sign_up()
+    thief, owner = visit(), visit()
+    thief.sign_in(user)
+    owner.come()
+    owner.button("Forgot your password?").click()
+    owner.page.get_by_label("E-mail").fill(user.email)
+    owner.button("Send the link").click()
+    owner.sees("a mail with a link is on its way")
+    link = landing(stack, world, user.email, owner.address)
+    owner.page.goto("about:blank")
+    owner.page.goto(link)
+    owner.sees_heading("Choose a new password")
+    owner.page.get_by_label("New password").fill("another long password")
+    owner.button("Save the password").click()
+    owner.sees_heading("Keys")
+    visited = owner.page.evaluate("navigation.entries().map(entry => entry.url)")
+    assert not [url for url in visited if "token" in url]
+
+    thief.expect_refusals(400, 401, 403)
+    refreshed = thief.page.evaluate(
+        """async ([url, key]) => {
+             const session = JSON.parse(localStorage.getItem("keyfund-session"));
+             const answer = await fetch(`${url}/auth/v1/token?grant_type=refresh_token`, {
+               method: "POST", headers: { apikey: key, "content-type": "application/json" },
+               body: JSON.stringify({ refresh_token: session.refresh_token }) });
+             return answer.status;
+           }""",
+        [world.env["SUPABASE_URL"], world.env["SUPABASE_ANON_KEY"]],
+    )
+    assert refreshed == 400
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_nobody_is_signed_in_to_another_account_unasked(person: Visitor, world: World, goes_on: bool) -> None:
+    before = person.page.locator(".email").inner_text()
+    stranger = world.sign_up()
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if goes_on else dialog.dismiss()
+
+    person.page.on("dialog", answer)
+    person.page.goto("about:blank")
+    person.page.goto(
+        f"{person.address}/analytics#access_token={stranger.token}&refresh_token=x&expires_in=3600"
+        "&token_type=bearer&type=magiclink"
+    )
+    person.sees_heading("Keys")
+    expect(person.page.locator(".email")).to_have_text(stranger.email if goes_on else before)
+    assert len(asked) == 1
+    assert "token" not in person.page.url
+
+
+def test_what_a_link_says_is_not_shown(visitor: Visitor) -> None:
+    visitor.come()
+    visitor.sees_heading("Sign in")
+    visitor.page.goto("about:blank")
+    visitor.page.goto(f"{visitor.address}/analytics#error=x&error_description=Call+0900+now")
+    visitor.sees("That link does not work, or not any more.")
+    expect(visitor.page.get_by_text("0900")).to_have_count(0)
+    assert "#" not in visitor.page.url
 
 
 def landing(stack: Stack, world: World, email: str, address: str) -> str:

@@ -159,7 +159,7 @@ async def test_questions_that_make_no_sense_are_refused(query: str) -> None:
 
 
 async def test_the_csv_has_no_formulas() -> None:
-    names = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", 'fine, "quoted"', "a=b"]
+    names = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", 'fine, "quoted"', "a=b", "x;=1+1", "x\t =1", "\uff1d1"]
     row = {"date": "2026-11-26", "key_id": KEY_ID, **FIGURES}
     kept = KEPT | {"rows": [row | {"name": name, "model": f"={name}"} for name in names]}
     answer, routes = await look(kept, "?format=csv")
@@ -170,6 +170,17 @@ async def test_the_csv_has_no_formulas() -> None:
     lines = list(csv.reader(io.StringIO(answer.text, newline="")))
     assert lines[0] == list(usage.COLUMNS)
     told = [line[3] for line in lines[1:]]
-    assert told == [*(f"'{name}" for name in names[:6]), *names[6:]]
+    assert told == [
+        "'=1+1",
+        "'+1",
+        "'-1",
+        "'@x",
+        "'\tx",
+        "'\rx",
+        *names[6:8],
+        "x;'=1+1",
+        "x\t' =1",
+        "'\uff1d1",
+    ]
     assert all(line[1].startswith("'=") for line in lines[1:])
     assert lines[1][4:] == ["3", "24", "60", "1440", "0.072"]

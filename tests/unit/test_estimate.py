@@ -69,8 +69,8 @@ def scene(litellm: LiteLLM) -> Iterator[Scene]:
 
 
 def ask(**other: Any) -> Question:
-    given = {"model": "mock-small", "prompt": SECRET, "messages": None, "completion_tokens": 20} | other
-    return Question(**given)
+    given = {"model": "mock-small", "prompt": SECRET, "messages": None, "completion_tokens": 20}
+    return Question(**{"user_id": "u1"} | given | other)
 
 
 FROM_LITELLM = Estimate(100, 20, 1400, "litellm", "litellm")
@@ -88,7 +88,7 @@ async def test_the_same_question_is_asked_once_and_the_answer_says_so(scene: Sce
     again = await scene.estimator.estimate(ask())
     assert (again.cached, again.spend_micros) == (True, 1400)
     assert scene.counted.call_count == 1
-    for other in ({"model": "openai/x"}, {"prompt": "x"}, {"completion_tokens": 21}):
+    for other in ({"user_id": "u2"}, {"model": "openai/x"}, {"prompt": "x"}, {"completion_tokens": 21}):
         assert not (await scene.estimator.estimate(ask(**other))).cached
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import tracemalloc
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from core.http import make_client
+from core import http
+from core.http import make_client, retry_after_seconds
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+SWELLS = gzip.compress(bytes(40_000_000))
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 Behave = Callable[["Server", Reader, Writer], Awaitable[None]]
 
@@ -45,7 +48,7 @@ async def serving(behave: Behave) -> AsyncIterator[Server]:
         server.connections += 1
         try:
             await behave(server, reader, writer)
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             server.closed.set()  # the client went away
         finally:
             writer.close()
@@ -208,6 +211,44 @@ async def test_a_compressed_answer_is_read() -> None:
 
     async with serving(compress) as server, make_client(timeout_seconds=2) as client:
         assert (await client.get(server.url)).text == '{"compressed": true}' * 1000
+
+
+async def endless(server: Server, reader: Reader, writer: Writer) -> None:
+    await server.read(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        await writer.drain()
+
+
+async def swelling(server: Server, reader: Reader, writer: Writer) -> None:
+    await server.read(reader)
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(SWELLS)}\r\n\r\n"
+    writer.write(head.encode() + SWELLS)
+
+
+@pytest.mark.parametrize("behave", [endless, swelling])
+async def test_an_answer_that_would_fill_the_memory_is_given_up(
+    behave: Behave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "LARGEST_ANSWER", 1_000_000)
+    async with serving(behave) as server, make_client(timeout_seconds=5) as client:
+        tracemalloc.start()
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with asyncio.timeout(5):
+                await client.get(server.url)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("7", 7), ("999999999", 3600), ("9" * 5000, None), ("\N{SUPERSCRIPT TWO}", None), ("soon", None)],
+)
+def test_how_long_to_wait_is_a_number_or_nothing(told: str, seconds: int | None) -> None:
+    answer = httpx.Response(503, headers=[(b"retry-after", told.encode("latin-1"))])
+    assert retry_after_seconds(answer) == seconds
 
 
 async def test_a_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

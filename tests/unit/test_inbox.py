@@ -1,9 +1,10 @@
 """Deliveries that come together are stored together, and none pays for another."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -172,3 +173,25 @@ async def test_a_call_carries_so_many_and_no_more_than_a_megabyte(store: Store, 
     await asyncio.gather(*large, *small)
     assert max(len(batch) for batch in store.batches) <= MOST_EVENTS
     assert ["a", "b"] in store.batches
+
+
+async def test_what_comes_in_the_moment_when_all_lanes_end_is_stored_too(
+    store: Store, box: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "WAIT_SECONDS", 0.2)
+    last: list[asyncio.Task[ClaimedEvent | None]] = []
+
+    class Waiting(deque[Any]):
+        def __bool__(self) -> bool:
+            if len(self) == 0 and len(store.batches) == LANES and not last:
+                last.extend(send(box, "last"))  # it runs after the lanes' last look, before they are gone
+            return len(self) > 0
+
+    box.waiting = Waiting()
+    first = []
+    for number in range(LANES):
+        first += send(box, f"lane {number}")
+        await settle()
+    store.gate.set()
+    await asyncio.gather(*first)
+    assert await last[0] is not None

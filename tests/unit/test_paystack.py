@@ -175,3 +175,16 @@ async def test_a_refusal_is_named_and_never_quotes_paystack(paystack: Paystack) 
             )
     assert caught.value.code == "paystack_duplicate_reference"
     assert "Duplicate Transaction" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "//x.test", "https://x.test/\n", ""]
+)
+async def test_a_checkout_is_an_address_of_the_web(paystack: Paystack, url: str) -> None:
+    told = {"status": True, "message": "", "data": {"authorization_url": url, "access_code": "a"}}
+    with respx.mock:
+        respx.post(f"{BASE}/transaction/initialize").respond(json=told)
+        with pytest.raises(TransientError):
+            await paystack.initialize(
+                reference="r1", email="a@b.example", amount_subunits=1, currency="NGN", callback_url=None
+            )

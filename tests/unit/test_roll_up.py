@@ -1,5 +1,6 @@
 """The worker's reading of days: each claimed account by itself, and none that fails stops the others."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -25,6 +26,8 @@ class Shelf:
         return self.claims.pop(0)
 
     async def read_days(self, user_id: str, start: date, end: date) -> Any:
+        if self.told[user_id] == "nothing":
+            await asyncio.Event().wait()
         if isinstance(self.told[user_id], Exception):
             raise self.told[user_id]
         return self.told[user_id]
@@ -34,9 +37,9 @@ class Shelf:
         return True
 
 
-def job(shelf: Shelf) -> RollUpUsage:
+def job(shelf: Shelf, lease_seconds: int = 60) -> RollUpUsage:
     reader = UsageReader(cast(Any, shelf), cast(Any, shelf))
-    return RollUpUsage(cast(Any, shelf), reader, at_once=4, lease_seconds=60)
+    return RollUpUsage(cast(Any, shelf), reader, at_once=4, lease_seconds=lease_seconds)
 
 
 async def test_each_claimed_account_is_read_up_to_tomorrow_and_its_claim_is_ended() -> None:
@@ -57,4 +60,11 @@ async def test_one_that_fails_is_left_to_the_next_and_the_others_are_read() -> N
         {"u1": away, "u2": USED, "u3": other}, [[ToRoll(one, SINCE, 480) for one in ("u1", "u2", "u3")]]
     )
     assert await job(shelf).run_once() == 3
+    assert [kept[0] for kept in shelf.kept] == ["u2"]
+
+
+async def test_one_of_which_litellm_never_ends_to_tell_keeps_the_others_waiting_for_its_lease_alone() -> None:
+    shelf = Shelf({"u1": "nothing", "u2": USED}, [[ToRoll(one, SINCE, 480) for one in ("u1", "u2")]])
+    async with asyncio.timeout(10):
+        assert await job(shelf, lease_seconds=1).run_once() == 2
     assert [kept[0] for kept in shelf.kept] == ["u2"]

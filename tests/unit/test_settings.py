@@ -39,6 +39,15 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
     assert settings.paystack_mode == "test"
 
 
+def test_a_key_that_is_secret_here_is_not_handed_to_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for secret in ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET"):
+        monkeypatch.setenv(secret, "a-key-of-a-project-that-is-hosted-elsewhere")
+        monkeypatch.setenv("SUPABASE_ANON_KEY", "a-key-of-a-project-that-is-hosted-elsewhere")
+        with pytest.raises(SettingsError, match="SUPABASE_ANON_KEY is a secret key"):
+            read_settings()
+        monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", REQUIRED["SUPABASE_SERVICE_ROLE_KEY"])
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_one_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(name)
@@ -56,6 +65,12 @@ def test_a_missing_one_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ("SUPABASE_REALTIME", "perhaps"),
         ("SUPABASE_ANON_KEY", "sb_secret_for_no_browser"),
         ("SUPABASE_ANON_KEY", "e30.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2ln"),
+        ("SUPABASE_ANON_KEY", "e30.eyJyb2xlIjoic3VwYWJhc2VfYWRtaW4ifQ.c2ln"),
+        ("SUPABASE_ANON_KEY", "sk_live_0123456789"),
+        ("SUPABASE_ANON_KEY", REQUIRED["SUPABASE_SERVICE_ROLE_KEY"]),
+        ("SUPABASE_URL", "https://name:password@project.supabase.co"),
+        ("SUPABASE_URL", "https://project.supabase.co;script-src *"),
+        ("SUPABASE_URL", "https://project.supabase.co;script-src"),
         ("LITELLM_BASE_URL", ""),
         ("LITELLM_BASE_URL", "https://llm.example"),
         ("LITELLM_MASTER_KEY", ""),

@@ -95,6 +95,8 @@ def test_a_model_that_was_only_refused_leaves_no_row() -> None:
         lambda told: told["results"][0].pop("metrics"),
         lambda told: told["results"][0]["metrics"].update(spend="0.1"),
         lambda told: told["results"][0]["metrics"].update(spend=float("nan")),
+        lambda told: told["results"][0]["metrics"].update(spend=10**400),
+        lambda told: told["results"][0]["metrics"].update(prompt_tokens=10**19),
         lambda told: told["results"][0]["metrics"].pop("prompt_tokens"),
         lambda told: told["results"][0].pop("breakdown"),
         lambda told: told["results"][0]["breakdown"].update(model_groups=[]),

@@ -31,7 +31,6 @@ class DashboardConfig(BaseModel):
 
     supabase_url: str
     supabase_anon_key: str
-    litellm_base_url: str | None
     credit_value_cents: int
     payments: bool
     realtime: bool
@@ -74,7 +73,6 @@ async def read_config(services: ServicesHere) -> DashboardConfig:
     return DashboardConfig(
         supabase_url=settings.supabase_url,
         supabase_anon_key=settings.supabase_anon_key,
-        litellm_base_url=settings.litellm_base_url,
         credit_value_cents=settings.credit_value_cents,
         payments=services.parts.paystack is not None,
         realtime=settings.supabase_realtime,

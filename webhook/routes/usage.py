@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -24,6 +25,7 @@ READ_SECONDS = 3.0  # then what is kept is told: nobody waits for LiteLLM to loo
 MICROS_PER_CENT = 10_000
 LONGEST_PROMPT = 200_000
 COST_HEADER = "x-litellm-response-cost"
+FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 COLUMNS = (
     "date", "model", "key_id", "key_name", "requests", "prompt_tokens", "completion_tokens", "spend_micros",
     "credits",
@@ -168,9 +170,11 @@ def _csv(told: dict[str, Any], credit_micros: int, source: str) -> Response:
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is marked as text."""
-    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    return f"'{value}" if risky else value
+    """A text that a spreadsheet would take for a formula is marked as text.
+
+    So is what follows a semicolon or a tab: where these are what parts the cells, it begins one.
+    """
+    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 # ----------------------------------------------------------------------- estimates
@@ -229,8 +233,9 @@ class Call(BaseModel):
             raise PydanticCustomError("question", f"{COST_HEADER} is a number of dollars")
         return micros_from_dollars(dollars)
 
-    def question(self) -> Question:
+    def question(self, user_id: str) -> Question:
         return Question(
+            user_id=user_id,
             model=self.model,
             prompt=self.prompt,
             messages=None if self.messages is None else tuple(one.plain() for one in self.messages),
@@ -253,7 +258,7 @@ class EstimatedCall(BaseModel):
     spend_micros: int = Field(description="Millionths of a US dollar.")
     credits: float
     source: EstimateSource
-    cached: bool = Field(description="The same was asked before, and this is what was answered.")
+    cached: bool = Field(description="The caller asked the same before, and this is what was answered.")
 
 
 class Models(BaseModel):
@@ -261,11 +266,11 @@ class Models(BaseModel):
 
 
 async def estimate(
-    body: Call, response: Response, _caller: CallerHere, services: ServicesHere
+    body: Call, response: Response, caller: CallerHere, services: ServicesHere
 ) -> EstimatedCall:
     """What a call would cost. The prompt is neither kept nor logged."""
     settings = services.parts.settings
-    told = await services.parts.estimator.estimate(body.question())
+    told = await services.parts.estimator.estimate(body.question(caller.user_id))
     if settings.include_cost_headers:
         response.headers[ESTIMATED_COST] = str(told.spend_micros)
     return EstimatedCall(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from core.domain.pushes import Push, Reading, SpendPage
 from core.domain.usage import ToRoll
-from core.errors import KeyfundError
+from core.errors import KeyfundError, RefusedError
 from core.flows.push import Pusher
 from core.flows.usage import UsageReader, tomorrow
 from core.gateways.litellm import LiteLLM
@@ -102,7 +102,10 @@ class SettleUsage:
 
     async def _book(self, reading: Reading, page: SpendPage) -> int:
         booked = await self.store.settle_usage(reading, page.spenders)
-        await self.store.record_key_spend(page.keys)
+        try:
+            await self.store.record_key_spend(page.keys)
+        except RefusedError as error:  # for people to see: no money waits for it
+            log.warning("usage.key_spend_not_kept", error=str(error))
         return booked
 
 
@@ -128,9 +131,10 @@ class RollUpUsage:
 
     async def _read(self, one: ToRoll) -> None:
         try:
-            await self.usage.refresh(one.user_id, one.since, tomorrow(), one.booked_micros)
-        except KeyfundError as error:
-            log.warning("usage.not_rolled_up", user_id=one.user_id, error=str(error))
+            async with asyncio.timeout(self.lease_seconds):  # then it is another's turn to read it
+                await self.usage.refresh(one.user_id, one.since, tomorrow(), one.booked_micros)
+        except (KeyfundError, TimeoutError) as error:
+            log.warning("usage.not_rolled_up", user_id=one.user_id, error=str(error) or "took too long")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,29 @@ export async function loadConfig(): Promise<Config> {
 export function connect(config: Config): SupabaseClient {
   return createClient(config.supabase_url, config.supabase_anon_key, {
     // A link in a mail may be opened on another device, where a PKCE verifier would be missing.
-    auth: { flowType: "implicit", detectSessionInUrl: true, storageKey: SESSION },
+    auth: { flowType: "implicit", detectSessionInUrl: takesLink, storageKey: SESSION },
   });
+}
+
+const ANOTHER = "This link signs you out and in to another account. Anybody can send such a link. Did you ask for it?";
+
+/**
+ * Whether to sign in with what a link from a mail brought. Its tokens leave the address at once, or they would stay in
+ * the tab's history; and they end nobody else's session unasked, lest somebody buy credits for a stranger.
+ */
+function takesLink(_address: URL, { access_token: token }: Record<string, string>): boolean {
+  const brought = new URLSearchParams(location.hash.slice(1));
+  if (!token && !brought.has("error_description")) return false;
+  history.replaceState(history.state, "", location.pathname);
+  if (!token) return false; // why it failed is told elsewhere
+  const before = localStorage.getItem(SESSION);
+  return !before || personOf((JSON.parse(before) as { access_token: string }).access_token) === personOf(token) || confirm(ANOTHER);
+}
+
+/** Whose token it is, as it says itself; Supabase checks it. */
+function personOf(token: string): unknown {
+  const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+  return (JSON.parse(atob(payload)) as { sub?: unknown }).sub;
 }
 
 /** End the session here even when Supabase cannot be asked to. */

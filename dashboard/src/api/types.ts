@@ -3,7 +3,6 @@
 export interface Config {
   supabase_url: string;
   supabase_anon_key: string;
-  litellm_base_url: string | null;
   credit_value_cents: number;
   payments: boolean;
   realtime: boolean;

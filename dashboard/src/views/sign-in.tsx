@@ -112,7 +112,11 @@ export function NewPassword({ supabase, onDone }: { supabase: SupabaseClient; on
   const { busy, error, run } = useAction();
   const submit = async (event: Event) => {
     event.preventDefault();
-    if (await run(async () => check(await supabase.auth.updateUser({ password })))) onDone();
+    const saved = await run(async () => {
+      check(await supabase.auth.updateUser({ password }));
+      await supabase.auth.signOut({ scope: "others" }); // whoever knew the old one may still be signed in
+    });
+    if (saved) onDone();
   };
   return (
     <main class="alone">
