@@ -31,7 +31,7 @@ def test_a_call_is_shown_by_model_and_key_and_taken_home_as_csv(
     visitor.sees(re.compile(r"a day over the last 7 days"))
 
     page.get_by_label("Range").select_option("7")
-    page.get_by_label("Model", exact=True).select_option("mock-large")
+    page.get_by_role("combobox", name="Model", exact=True).select_option("mock-large")
     with page.expect_download() as saved:
         visitor.button("Export CSV").click()
     file = tmp_path / "usage.csv"
@@ -43,7 +43,7 @@ def test_a_call_is_shown_by_model_and_key_and_taken_home_as_csv(
 def test_an_estimate_is_what_the_call_then_costs_at_most(person: Visitor) -> None:
     page = person.page
     person.go("Estimate")
-    page.get_by_label("Model").select_option("mock-costly")
+    page.get_by_role("combobox", name="Model", exact=True).select_option("mock-costly")
     page.get_by_label("Prompt").fill("Hello")
     page.get_by_label("max_tokens").fill("20")
     page.get_by_role("button", name="Estimate", exact=True).click()
