@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import type { Session, SupabaseClient } from "@supabase/supabase-js";
 import { Api } from "./api/api";
 import { connect, loadConfig } from "./api/config";
@@ -46,7 +46,8 @@ function Connected({ config }: { config: Config }) {
   const [recovering, setRecovering] = useState(false);
   const [notice, setNotice] = useState(linkError);
 
-  useEffect(() => {
+  // Before anything of the network can come: that the link was one to a new password is told only once.
+  useLayoutEffect(() => {
     const { data } = supabase.auth.onAuthStateChange((event, current) => {
       setSession(current);
       if (event === "PASSWORD_RECOVERY") setRecovering(true);
