@@ -50,6 +50,7 @@ def test_a_parked_key_is_shown_first_and_synced_again(administrator: Visitor, wo
 
 
 def test_everything_that_failed_is_synced_with_its_progress(administrator: Visitor, world: World) -> None:
+    world.set_failures_aside()
     keys = [world.synced_key(world.sign_up(), name="one of many") for _ in range(3)]
     world.db.execute(
         "update public.virtual_keys set sync_status = 'failed', next_attempt_at = null, "

@@ -16,27 +16,6 @@ PARK_KEYS = """
       revision = (select a.revision from keyfund.accounts a where a.user_id = k.user_id)
     where k.user_id = %s and k.state = 'active'
 """
-# As if LiteLLM had confirmed whatever other tests left failing, some of it for good.
-SET_ASIDE = """
-    with keys as (
-      update public.virtual_keys
-      set sync_status = 'synced', confirmed_revision = revision, next_attempt_at = null, refusals = 0
-      where sync_status = 'failed' and state <> 'placeholder' returning user_id
-    )
-    update keyfund.accounts
-    set confirmed_revision = revision, next_attempt_at = null, attempts = 0, refusals = 0
-    where user_id in (select user_id from keys)
-      or (revision > confirmed_revision and (next_attempt_at is null or attempts > 0))
-"""
-FAILING = "select count(*) from keyfund.list_failing_accounts('00000000-0000-0000-0000-000000000000', 1000)"
-
-
-def set_others_aside(world: World) -> None:
-    def look() -> bool:
-        world.db.execute(SET_ASIDE)
-        return world.db.execute(FAILING).fetchone() == (0,)
-
-    until(look, what="nothing of other tests fails")
 
 
 @pytest.fixture
@@ -118,7 +97,7 @@ def test_everybody_s_failing_keys_are_listed_for_administrators_alone(world: Wor
 def test_everything_parked_is_pushed_again_and_either_service_tells_how_far_it_is(
     world: World, admin: User
 ) -> None:
-    set_others_aside(world)
+    world.set_failures_aside()
     parked = [parked_key(world) for _ in range(4)]
     with webhook({**world.env, "API_RATE_PER_MINUTE": "0"}) as other:
         headers = {"Authorization": f"Bearer {admin.token}"}
