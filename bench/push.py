@@ -68,12 +68,12 @@ async def _measure(scene: Scene, runs: int, accounts: int) -> list[Row]:
 async def create_keys(scene: Scene, users: list[str]) -> None:
     """From the commit that makes the keys until the last of them is synced; the worker's tick is in it."""
     scene.make_keys(users, KEYS_EACH)
-    await scene.until(PUSHED, users=users)
+    await scene.until(PUSHED, users=users, pause=0.1)
 
 
 async def _change(scene: Scene, users: list[str]) -> None:
     scene.value(ADJUST, users)
-    await scene.until(PUSHED, users=users)
+    await scene.until(PUSHED, users=users, pause=0.1)
 
 
 async def create_bare(wire: Wire, accounts: list[Account], at_once: int) -> None:

@@ -98,7 +98,7 @@ class Scene:
             await spread(self.order(users), 8, pay)
         return paid
 
-    async def until(self, query: str, *arguments: object, **named: object) -> None:
+    async def until(self, query: str, *arguments: object, pause: float = 0.002, **named: object) -> None:
         """Until the query's one value is true; looks often, because the clock is running."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -107,7 +107,7 @@ class Scene:
                 return
             if began > deadline:
                 raise RuntimeError(f"still not so: {query}")
-            await asyncio.sleep(0.002 + 5 * (time.monotonic() - began))  # looking must not be the load
+            await asyncio.sleep(pause + 5 * (time.monotonic() - began))  # looking must not be the load
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Every job in one table."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage
 from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
 
 
-def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
+def jobs(parts: Assembly, stopping: asyncio.Event) -> Iterator[tuple[str, float, Job]]:
     """Name, seconds between two looks, what to do. A job goes on while it finds work."""
     store, settings = parts.store, parts.settings
     at_once = settings.push_concurrency
@@ -27,7 +28,7 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
     yield "retire_keys", 5, RetireKeys(store, at_once=200)
     yield "heal_accounts", 60, HealAccounts(store, at_once=500)
     if parts.pusher is not None and parts.litellm is not None:
-        yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once)
+        yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once, stopping)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
         yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
@@ -44,7 +45,7 @@ def jobs(parts: Assembly) -> Iterator[tuple[str, float, Job]]:
 def build_scheduler(parts: Assembly, runner: Runner) -> AsyncIOScheduler:
     """A clock with all jobs; each runs once at the start, and never beside itself."""
     scheduler = AsyncIOScheduler(timezone="UTC")
-    for name, seconds, job in jobs(parts):
+    for name, seconds, job in jobs(parts, runner.stopping):
         scheduler.add_job(
             runner.run,
             IntervalTrigger(seconds=seconds, timezone="UTC"),

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core.domain.pushes import Push, Reading, SpendPage
@@ -20,24 +21,66 @@ OVERLAP = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class PushAccounts:
-    """Push accounts that are due."""
+    """Push accounts that are due, so many side by side, until none is left or the worker stops."""
 
     store: ServiceStore
     pusher: Pusher
     at_once: int
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run_once(self) -> int:
-        """Claim and push one batch; returns how many accounts were claimed."""
-        claimed_at = time.monotonic()
-        pushes = await self.store.claim_pushes(self.at_once, self.pusher.lease_seconds)
-        await asyncio.gather(*(self._push(push, claimed_at) for push in pushes))
-        return len(pushes)
+        """Returns how many accounts were claimed. A slow one holds up none but itself."""
+        leased = _Leased(self.store, self.pusher.lease_seconds, self.at_once, self.stopping)
+        await asyncio.gather(*(self._push_each(leased) for _ in range(self.at_once)))
+        if leased.error is not None:  # only once none is in hand any more
+            raise leased.error
+        return leased.claimed
 
-    async def _push(self, push: Push, claimed_at: float) -> None:
+    async def _push_each(self, leased: "_Leased") -> None:
+        while (one := await leased.take()) is not None:
+            push, claimed_at = one
+            try:
+                await self.pusher.run(push, claimed_at)
+            except KeyfundError as error:
+                log.warning("sync.not_recorded", user_id=push.user_id, error=str(error))
+
+
+@dataclass(slots=True)
+class _Leased:
+    """Accounts that are ours to push.
+
+    When none is waiting, a few more are claimed: a call for each costs too much, and a lease that waits for
+    long is of no use.
+    """
+
+    store: ServiceStore
+    lease_seconds: int
+    at_once: int
+    stopping: asyncio.Event
+    claimed: int = 0
+    are_more: bool = True
+    error: KeyfundError | None = None
+    waiting: deque[tuple[Push, float]] = field(default_factory=deque)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def take(self) -> tuple[Push, float] | None:
+        """The next, and when it was claimed; None: there is no more."""
+        async with self.lock:
+            if not self.waiting and self.are_more and not self.stopping.is_set():
+                await self._claim()
+            return self.waiting.popleft() if self.waiting else None
+
+    async def _claim(self) -> None:
+        limit = max(1, self.at_once // 2) if self.claimed else self.at_once
+        claimed_at = time.monotonic()
         try:
-            await self.pusher.run(push, claimed_at)
+            pushes = await self.store.claim_pushes(limit, self.lease_seconds)
         except KeyfundError as error:
-            log.warning("sync.not_recorded", user_id=push.user_id, error=str(error))
+            self.are_more, self.error = False, error
+            return
+        self.waiting.extend((push, claimed_at) for push in pushes)
+        self.claimed += len(pushes)
+        self.are_more = len(pushes) == limit
 
 
 @dataclass(frozen=True, slots=True)
