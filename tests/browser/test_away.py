@@ -38,6 +38,17 @@ def test_a_checkout_that_paystack_did_not_open_is_not_called_under_way(person: V
     expect(person.page.get_by_text("Payment under way")).to_be_hidden()
 
 
+def test_a_key_of_somebody_else_that_is_parked_does_not_wait_here(person: Visitor, world: World) -> None:
+    key = world.synced_key(world.sign_up())
+    world.db.execute(
+        "update public.virtual_keys set sync_status = 'failed', next_attempt_at = null, "
+        "last_error = 'litellm_refused: LiteLLM refused it.' where id = %s",
+        [key["id"]],
+    )
+    person.page.reload()
+    expect(person.status_line).to_contain_text("All changes have arrived.")
+
+
 def test_a_service_that_cannot_be_reached_is_told_and_asked_again(person: Visitor, world: World) -> None:
     person.create_key("laptop")
     person.page.context.set_offline(True)
