@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
+from stamina import instrumentation
 
 SECRETS = re.compile(
     r"sk-[A-Za-z0-9_-]{6,}"  # LiteLLM keys, the master key among them
@@ -18,7 +19,7 @@ SECRETS = re.compile(
 )
 HIDDEN = "[hidden]"
 # What libraries say at "info" is one line for each request that we log ourselves.
-QUIET = ("httpx", "httpcore", "uvicorn.access", "stamina")
+QUIET = ("httpx", "httpcore", "uvicorn.access")
 
 
 def redact(value: Any) -> Any:
@@ -61,6 +62,8 @@ def configure_logs(level: str, process: str) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The lines for repetitions name neither call nor account; how a call ended is logged by who made it.
+    instrumentation.set_on_retry_hooks([instrumentation.PrometheusOnRetryHook])
     # A tick that comes while its job still runs is no event: the job goes on until it finds nothing.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(

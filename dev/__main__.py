@@ -1,6 +1,7 @@
 """The command line of the one-machine stack."""
 
 import argparse
+import secrets
 import signal
 import subprocess
 import sys
@@ -97,7 +98,8 @@ PROMOTE = """
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with Stack(choose_home(arguments.home.absolute(), print)) as stack, Control(stack):
+    settings = {"METRICS_TOKEN": secrets.token_hex(16)}
+    with Stack(choose_home(arguments.home.absolute(), print), settings=settings) as stack, Control(stack):
         story.play(stack.env, print)
         page = f"the dashboard: {stack.env['WEBHOOK_BASE_URL']}/analytics"
         print("\n".join(["", *stack.status(), "", page, "serving until Ctrl-C"]))

@@ -47,6 +47,7 @@ class Stack:
     ) -> None:
         self.home = home
         self.say = say
+        self.paystack_state = home / "paystack.state"
         self.more = dict(settings or {})
         self.asymmetric = asymmetric
         self.children: dict[str, Child] = {}
@@ -104,6 +105,8 @@ class Stack:
         self.logs = self.home / "logs"
         shutil.rmtree(self.logs, ignore_errors=True)
         self.logs.mkdir()
+        # The database is new each time: to it, the payments of the stack before are a stranger's.
+        self.paystack_state.unlink(missing_ok=True)
 
     def choose(self) -> None:
         self.held = {name: hold_port() for name in ORDER}
@@ -161,7 +164,7 @@ class Stack:
                 port=port["paystack"],
                 secret_key=self.paystack_key,
                 webhook_url=f"{url['webhook']}/webhooks/paystack",
-                state_file=self.home / "paystack.state",
+                state_file=self.paystack_state,
             ),
             service.webhook(ROOT, port=port["webhook"], settings=settings),
             service.worker(ROOT, port=port["worker"], settings=settings),
@@ -237,7 +240,7 @@ class Stack:
         file = self.home / "env"
         file.unlink(missing_ok=True)
         file.touch(mode=0o600)
-        file.write_text("".join(f"{name}={value}\n" for name, value in self.env.items()))
+        file.write_text("".join(f"{name}={value}\n" for name, value in {**self.env, **self.more}.items()))
 
 
 def ready(child: Child, given_up: threading.Event) -> float:

@@ -26,8 +26,12 @@ export interface Live {
 
 const RECENT_SECONDS = 30 * 60;
 
+/** Its checkout did not open, or not yet: nobody can pay it. */
+export const isUnopened = ({ status, authorization_url, timeline }: Payment): boolean =>
+  status === "pending" && authorization_url === null && timeline.webhook === null && timeline.verified === null;
+
 export const isUnderWay = (payment: Payment): boolean => {
-  if (payment.waiting_for === null || payment.status === "needs_review") return false;
+  if (payment.waiting_for === null || payment.status === "needs_review" || isUnopened(payment)) return false;
   const ordered = payment.timeline.ordered ? Date.parse(payment.timeline.ordered) : 0;
   return payment.timeline.credited !== null || Date.now() - ordered < RECENT_SECONDS * 1000;
 };

@@ -66,10 +66,10 @@ export function usePolled<T>(load: () => Promise<T>, isBusy: (data: T) => boolea
 
 /** Re-render now and then, so that "a minute ago" stays true. */
 export function useNow(seconds: number): number {
-  const [now, setNow] = useState(Date.now);
+  const [, tick] = useState(0);
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), seconds * 1000);
+    const timer = setInterval(() => tick((count) => count + 1), seconds * 1000);
     return () => clearInterval(timer);
   }, [seconds]);
-  return now;
+  return Date.now(); // not the last tick's: what arrived since then would lie in the future
 }

@@ -34,11 +34,13 @@ function tell(picture: Picture | undefined): Told {
     return { tone: "bad", headline: "The service cannot be reached.", rest: "What you see may be old; this page tries again by itself." };
   }
   if (!status) return { tone: "plain", headline: "Asking how things are …" };
-  const { litellm, backlog, worker } = status;
+  const { litellm, worker } = status;
   if (!litellm.configured) {
     return { tone: "plain", headline: "LiteLLM is not configured here.", rest: "Keys can be made once it is." };
   }
-  const waiting = backlog.keys > 0 && <>{plural(backlog.keys, "key")} waiting.</>;
+  // Of one's own: the backlog has everybody's, parked ones among them.
+  const moving = picture?.keys.value?.keys.filter((key) => key.sync_status !== "synced").length ?? 0;
+  const waiting = moving > 0 && <>{plural(moving, "key")} waiting.</>;
   if (!litellm.connected) {
     return {
       tone: "bad",

@@ -18,11 +18,35 @@ def test_litellm_goes_and_comes_back_while_somebody_works(person: Visitor, world
     expect(person.page.get_by_text("Local data")).to_be_visible()
     person.go("Keys")
     card = person.key("made meanwhile")
-    expect(card.get_by_text("Not synced").or_(card.get_by_text("Syncing", exact=True))).to_be_visible()
+    expect(card.get_by_text("Not synced")).to_be_visible(timeout=30_000)
+    expect(card).to_contain_text("It is tried again as soon as LiteLLM answers.")
     world.stack.start_part("litellm")
     person.sees_synced("made meanwhile", seconds=AWAY_SECONDS)
     expect(person.status_line).to_contain_text("LiteLLM is connected.", timeout=30_000)
     assert world.call({"litellm_key_id": person.copy_key("made meanwhile")}).status_code == 200
+
+
+def test_a_checkout_that_paystack_did_not_open_is_not_called_under_way(person: Visitor, world: World) -> None:
+    person.expect_refusals(503)
+    person.go("Credits")
+    world.stack.stop_part("paystack")
+    person.page.get_by_label("Currency").select_option("USD")
+    with person.page.expect_popup():
+        person.button("Buy Starter for USD 10.00").click()
+    person.sees("Paystack cannot be reached.")
+    expect(person.page.locator("ul.payments").get_by_text("Not opened").first).to_be_visible(timeout=30_000)
+    expect(person.page.get_by_text("Payment under way")).to_be_hidden()
+
+
+def test_a_key_of_somebody_else_that_is_parked_does_not_wait_here(person: Visitor, world: World) -> None:
+    key = world.synced_key(world.sign_up())
+    world.db.execute(
+        "update public.virtual_keys set sync_status = 'failed', next_attempt_at = null, "
+        "last_error = 'litellm_refused: LiteLLM refused it.' where id = %s",
+        [key["id"]],
+    )
+    person.page.reload()
+    expect(person.status_line).to_contain_text("All changes have arrived.")
 
 
 def test_a_service_that_cannot_be_reached_is_told_and_asked_again(person: Visitor, world: World) -> None:

@@ -81,6 +81,11 @@ def test_the_env_file_is_private_and_names_every_address_and_key(stack: Stack) -
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_settings_that_a_stack_is_given_stand_in_its_env_file(tmp_path: Path) -> None:
+    Stack(tmp_path, settings={"METRICS_TOKEN": "a-token-of-the-operators"}).write_env()
+    assert dotenv_values(tmp_path / "env") == {"METRICS_TOKEN": "a-token-of-the-operators"}
+
+
 def test_status_prints_a_line_per_part(stack: Stack) -> None:
     printed = dev(stack.home, "status")
     assert printed.returncode == 0, printed.stderr
@@ -146,8 +151,12 @@ def test_a_second_stack_runs_beside_and_a_killed_supervisor_leaves_no_process(
     stack: Stack, homes: Path
 ) -> None:
     home = homes / "second"
+    home.mkdir()
+    payments = home / "paystack.state"
+    payments.write_text("of the stack before")
     with supervisor(home) as process:
         read_until(process, "up")
+        assert not payments.exists() or b"of the stack before" not in payments.read_bytes()
         second = dotenv_values(home / "env")
         first: dict[str, str | None] = dict(stack.env)
         assert not {first[name] for name in first} & {second[name] for name in first}

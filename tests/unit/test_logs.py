@@ -4,6 +4,8 @@ import json
 import logging
 
 import pytest
+import stamina
+from stamina import instrumentation
 
 from core.logs import configure_logs, get_logger, redact
 
@@ -42,3 +44,18 @@ def test_ours_libraries_and_tracebacks_are_json_without_secrets(capsys: pytest.C
     assert [line["event"] for line in lines] == ["sync.pushed", "refused [hidden]", "broke"]
     assert "ValueError: [hidden]" in lines[2]["exception"]
     assert not any(secret in json.dumps(lines) for secret in SECRETS)
+
+
+def test_a_repeated_call_is_not_logged_by_the_library(capsys: pytest.CaptureFixture[str]) -> None:
+    hooks = instrumentation.get_on_retry_hooks()
+    configure_logs("info", "test")
+    tries = iter((ConnectionError, None))
+    try:
+        for attempt in stamina.retry_context(on=ConnectionError, attempts=2, wait_max=0):
+            with attempt:
+                if error := next(tries):
+                    raise error
+    finally:
+        logging.getLogger().handlers = []
+        instrumentation.set_on_retry_hooks(hooks)
+    assert capsys.readouterr().err == ""

@@ -83,12 +83,13 @@ class _Leased:
         self.are_more = len(pushes) == limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProbeLiteLLM:
     """Ask a silent LiteLLM whether it is there, and an absent one whether it is back."""
 
     store: ServiceStore
     litellm: LiteLLM
+    away: bool = False
 
     async def run_once(self) -> int:
         if not await self.store.claim_probe():
@@ -96,9 +97,13 @@ class ProbeLiteLLM:
         try:
             await self.litellm.ping()
         except KeyfundError as error:
+            self.away = True
             log.warning("litellm.away", error=str(error))
             await self.store.report_gateway(ok=False, error=str(error))
         else:
+            if self.away:
+                self.away = False
+                log.info("litellm.back")
             await self.store.report_gateway(ok=True, warnings=await self._warnings())
         return 0
 

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { useApp } from "../app-context";
 import type { Payment } from "../api/types";
 import { count, fullTime, price, shownDay } from "../format";
-import { isUnderWay } from "../live";
+import { isUnderWay, isUnopened } from "../live";
 import { Badge, Empty, Missing, Skeleton } from "../ui/parts";
 import { Ledger } from "./ledger";
 import { Packages } from "./packages";
@@ -63,6 +63,7 @@ const STATES: Record<string, ["good" | "wait" | "bad" | "plain", string]> = {
   needs_review: ["wait", "Being looked at"],
   reversed: ["plain", "Given back"],
 };
+const UNOPENED = ["plain", "Not opened"] as const;
 
 function PaymentList({ payments }: { payments: Payment[] }) {
   const [receipt, setReceipt] = useState<Payment | null>(null);
@@ -71,7 +72,8 @@ function PaymentList({ payments }: { payments: Payment[] }) {
     <>
       <ul class="payments">
         {payments.map((payment) => {
-          const [tone, word] = STATES[payment.status] ?? ["plain", payment.status];
+          const unopened = isUnopened(payment);
+          const [tone, word] = unopened ? UNOPENED : (STATES[payment.status] ?? ["plain", payment.status]);
           return (
             <li key={payment.reference}>
               <details>
@@ -82,7 +84,7 @@ function PaymentList({ payments }: { payments: Payment[] }) {
                   {payment.timeline.ordered && <time dateTime={payment.timeline.ordered} title={fullTime(payment.timeline.ordered)}>{shownDay(payment.timeline.ordered)}</time>}
                   <Badge tone={tone}>{word}</Badge>
                 </summary>
-                <Timeline payment={payment} />
+                {unopened ? <p>Its checkout has not opened, so nothing was paid. Buy again for another.</p> : <Timeline payment={payment} />}
                 {payment.status === "pending" && payment.authorization_url && (
                   <p>
                     <a href={payment.authorization_url} target="_blank" rel="noopener noreferrer">

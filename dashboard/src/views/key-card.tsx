@@ -107,7 +107,7 @@ function SyncLine({ item }: { item: Key }) {
         {item.sync_status === "failed" && <strong class="reason">{item.last_error ? sentence(item.last_error) : "LiteLLM did not take it."} </strong>}
         {item.sync_status === "failed" &&
           (item.next_attempt_at ? (
-            <NextTry at={item.next_attempt_at} />
+            <NextTry at={item.next_attempt_at} away={live.picture?.status.value?.litellm.connected === false} />
           ) : (
             "It is not tried again by itself: choose Sync now, or ask the people who run this service."
           ))}
@@ -120,8 +120,10 @@ function SyncLine({ item }: { item: Key }) {
   );
 }
 
-function NextTry({ at }: { at: string }) {
+/** While LiteLLM is away nothing is pushed, whatever its time; what waits is due with LiteLLM's first answer. */
+function NextTry({ at, away }: { at: string; away: boolean }) {
   const due = Date.parse(at) <= useNow(1);
+  if (away) return <>It is tried again as soon as LiteLLM answers.</>;
   return due ? <>It is being tried again now.</> : <>The next try is <Time at={at} />.</>;
 }
 

@@ -13,7 +13,8 @@ interface Page {
 }
 
 export function FailingKeys({ turn, onChange }: { turn: number; onChange: () => void }) {
-  const { api, say } = useApp();
+  const { api, live, say } = useApp();
+  const away = live.picture?.status.value?.litellm.connected === false;
   const [after, setAfter] = useState<string | null>(null);
   const load = useCallback(() => api.get<Page>(`/api/keys/sync?all=true&limit=20${after ? `&after=${after}` : ""}`), [api, after, turn]);
   const { data, error, reload } = useAsked(load);
@@ -56,7 +57,7 @@ export function FailingKeys({ turn, onChange }: { turn: number; onChange: () => 
                       <code class="id">{key.user_id}</code>
                     </td>
                     <td>{key.last_error ? sentence(key.last_error) : ""}</td>
-                    <td>{key.next_attempt_at ? <Time at={key.next_attempt_at} /> : <Badge tone="bad">Parked</Badge>}</td>
+                    <td>{key.next_attempt_at ? away ? "when LiteLLM answers" : <Time at={key.next_attempt_at} /> : <Badge tone="bad">Parked</Badge>}</td>
                     <td class="right">
                       <button type="button" aria-label={`Sync now: ${key.name}`} disabled={busy} onClick={() => sync(key)}>
                         Sync now
