@@ -29,10 +29,10 @@ COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datnam
 
 
 def measure(runs: int, scale: float) -> list[Row]:
-    seconds = 30 * min(1, scale)
+    seconds = 20 * min(1, scale)
     with staged("idle") as scene:
         asyncio.run(scene.until(PUSHED, users=[]))
-        rows = [*_idle(scene, runs, seconds), *_starts(scene, runs)]
+        rows = [*_idle(scene, min(3, runs), seconds), *_starts(scene, runs)]
         return [*rows, *asyncio.run(_backlog(scene, int(10_000 * min(1, scale))))]
 
 
