@@ -70,6 +70,7 @@ PAYMENT: Json = {
     "amount": 1_600_000,
     "currency": "NGN",
     "authorization_url": None,
+    "refused": False,
     "waiting_for": "effective",
     "timeline": TIMELINE,
 }

@@ -59,6 +59,7 @@ comment on table public.transactions is
 comment on column public.transactions.order_id is 'Attempts of one order share it; each paid one is credited as a purchase of its own.';
 comment on column public.transactions.amount is 'Price in subunits of the currency.';
 comment on column public.transactions.status is 'Only success is final: a failed or abandoned one that turns out paid is credited, at any age.';
+comment on column public.transactions.verified_at is 'When Paystack first said that it is paid.';
 comment on column public.transactions.decided_at is 'When an administrator credited or refused a payment that did not fit its order.';
 comment on column public.transactions.provider_id is 'Paystack''s numeric id: refunds are asked for by it.';
 comment on column public.transactions.account_revision is 'The account''s revision that carries these credits to LiteLLM.';
@@ -228,7 +229,7 @@ create function public.observe_payment(p_reference text, p_status text) returns 
 language plpgsql security definer set search_path = '' as $$
 begin
   update public.transactions t
-  set provider_status = p_status, verified_at = now(), verify_attempts = verify_attempts + 1,
+  set provider_status = p_status, verify_attempts = verify_attempts + 1,
       status = case when p_status in ('failed', 'abandoned', 'reversed') then p_status else 'pending' end,
       next_verify_at = keyfund.next_verification(t)
   where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null
@@ -245,7 +246,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   update public.transactions
   set status = 'needs_review', review_reason = p_reason, provider_status = 'success', provider_id = p_provider_id,
-      paid_amount = p_paid_amount, paid_currency = p_currency, verified_at = now(), next_verify_at = null
+      paid_amount = p_paid_amount, paid_currency = p_currency, verified_at = coalesce(verified_at, now()), next_verify_at = null
   where reference = p_reference and status in ('pending', 'failed', 'abandoned', 'reversed') and credited_at is null and decided_at is null;
 end;
 $$;

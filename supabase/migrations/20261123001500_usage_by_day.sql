@@ -278,6 +278,38 @@ $$;
 comment on function public.read_balance() is
   'The caller''s credits, and the last threshold (50, 20, 5 percent of the balance after the last top-up) that they have sunk to, or null.';
 
+create function public.read_daily_balances(start_date date, end_date date) returns table (day date, credits bigint)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_from date := read_daily_balances.start_date;
+  v_until date := read_daily_balances.end_date;
+begin
+  if (v_from >= '2000-01-01' and v_until <= keyfund.today() + 1 and v_until - v_from between 0 and 365) is not true then
+    perform keyfund.refuse(400, 'invalid_range',
+      'start_date is not after end_date, end_date is not in the future (UTC), and at most 366 days are told at once.');
+  end if;
+  -- Back from the last day, each from where the day after it ended: no entry is looked at twice.
+  return query
+    with recursive ends as (
+      select v_until as day, (
+        select e from public.credit_ledger e
+        where e.user_id = (select auth.uid()) and e.created_at < (v_until + 1)::timestamp at time zone 'UTC'
+        order by e.id desc limit 1) as entry
+      union all
+      select ends.day - 1, (
+        select e from public.credit_ledger e
+        where e.user_id = (select auth.uid()) and e.id <= (ends.entry).id
+          and e.created_at < ends.day::timestamp at time zone 'UTC'
+        order by e.id desc limit 1)
+      from ends where ends.day > v_from and (ends.entry).id is not null
+    )
+    select ends.day, (ends.entry).balance_after from ends where (ends.entry).id is not null order by ends.day;
+end;
+$$;
+comment on function public.read_daily_balances(date, date) is
+  'The caller''s credits at the end of each day (UTC), both dates inclusive; no row for a day before the account was made.';
+
 -- ----------------------------------------------------------------- accounts
 
 -- Text patterns: what begins with a prefix is one stretch of it, whatever the database's collation.
@@ -322,6 +354,7 @@ revoke all on function public.read_usage(uuid, date, date, text, uuid, boolean) 
 revoke all on function public.record_key_spend(jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.read_key_periods() from public, anon, authenticated, service_role;
 revoke all on function public.read_balance() from public, anon, authenticated, service_role;
+revoke all on function public.read_daily_balances(date, date) from public, anon, authenticated, service_role;
 revoke all on function public.find_accounts(text, integer) from public, anon, authenticated, service_role;
 grant execute on function public.record_usage(uuid, date, date, jsonb, timestamptz, bigint) to service_role;
 grant execute on function public.claim_rollups(integer, integer) to service_role;
@@ -329,6 +362,7 @@ grant execute on function public.read_usage(uuid, date, date, text, uuid, boolea
 grant execute on function public.record_key_spend(jsonb) to service_role;
 grant execute on function public.read_key_periods() to authenticated;
 grant execute on function public.read_balance() to authenticated;
+grant execute on function public.read_daily_balances(date, date) to authenticated;
 grant execute on function public.find_accounts(text, integer) to authenticated;
 
 revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;

@@ -70,6 +70,10 @@ RPCS: dict[str, list[dict[str, Any]]] = {
     "rotate_virtual_key": [{"key_id": "{key}"}, {"key_id": "{key}", "overlap_seconds": 0}],
     "is_administrator": [{}],
     "read_balance": [{}, {"account_id": "{account}"}],
+    "read_daily_balances": [
+        {"start_date": "2026-11-01", "end_date": "2026-11-20"},
+        {"account_id": "{account}"},
+    ],
     "read_key_periods": [{}, {"account_id": "{account}"}],
     "read_usage": [
         {},

@@ -165,6 +165,8 @@ def test_a_refused_payment_is_not_asked_about_again(world: World, admin: User) -
     assert world.credits(user) == 500
     page = world.http.get(f"{world.env['WEBHOOK_BASE_URL']}/checkout/return", params={"reference": reference})
     assert "was not accepted" in page.text
+    (told,) = world.api(user, "GET", "/api/credits/transactions").json()["transactions"]
+    assert (told["refused"], told["waiting_for"], told["authorization_url"]) == (True, None, None)
 
 
 def test_a_payment_that_was_returned_in_part_before_it_was_accepted_grants_the_rest(

@@ -34,6 +34,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "is_administrator": SIGNED_IN,
     # What people see of their own.
     "read_balance": SIGNED_IN,
+    "read_daily_balances": SIGNED_IN,
     "read_key_periods": SIGNED_IN,
     "read_usage": SIGNED_IN,
     # Checkout and payments.
@@ -144,6 +145,7 @@ CALLED_BY_PEOPLE = {
     "rotate_virtual_key": "the caller's own keys alone",
     "resync_virtual_key": "the caller's own keys alone",
     "read_key_periods": "the caller's own keys alone",
+    "read_daily_balances": "the caller's own credits alone",
     "read_usage": "the caller's own usage; another's for administrators, whom it looks up itself",
     "decide_review": CHANGED_BY_ADMINISTRATORS,
     "adjust_credits": CHANGED_BY_ADMINISTRATORS,

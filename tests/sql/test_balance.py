@@ -1,5 +1,6 @@
 """How many credits are left of the last top-up, and when to say so."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,7 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sql.acting import Row, append, by_owner, credit, ledger, open_order, sign_up, value
+from tests.sql.acting import (
+    Row,
+    append,
+    by_owner,
+    credit,
+    ledger,
+    let_pass,
+    open_order,
+    refused,
+    rows,
+    sign_up,
+    value,
+)
 from tests.support import Connection, as_role
 
 
@@ -121,3 +134,36 @@ def test_the_last_top_up_is_found_without_reading_the_usage(db: Connection, user
         ).fetchall())  # fmt: skip
     assert "credit_ledger_top_ups_idx" in plan
     assert value(db, "select count(*) from public.credit_ledger where user_id = %s", user_id) == 401
+
+
+def daily(db: Connection, user_id: UUID, days: int = 10) -> list[Row]:
+    """The last so many days, oldest first."""
+    last = value(db, "select keyfund.today()")
+    with as_role(db, "authenticated", str(user_id)):
+        return rows(db, "select * from read_daily_balances(%s, %s)", last - timedelta(days=days - 1), last)
+
+
+def test_each_day_ends_with_its_last_balance(db: Connection, user_id: UUID) -> None:
+    append(db, user_id, -100, "usage")
+    let_pass(db, 2 * 86_400)
+    append(db, user_id, -50, "usage")
+    append(db, user_id, -50, "usage")
+    let_pass(db, 86_400)
+    other = sign_up(db)
+    append(db, other, -1, "usage")
+    last = value(db, "select keyfund.today()")
+    assert [(last - row["day"]).days for row in daily(db, user_id)] == [3, 2, 1, 0]
+    assert [row["credits"] for row in daily(db, user_id)] == [400, 400, 300, 300]
+    assert [row["credits"] for row in daily(db, other)] == [499]
+    assert daily(db, user_id, days=2) == daily(db, user_id)[-2:]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("2026-01-02", "2026-01-01"), ("2024-01-01", "2025-06-01"), (None, "2026-01-01"),
+    ("1999-12-31", "2000-01-01"), ("2026-01-01", None), ("9999-01-01", "9999-01-02")],
+)  # fmt: skip
+def test_a_range_of_days_that_is_none_is_refused(
+    db: Connection, user_id: UUID, start: str | None, end: str | None
+) -> None:
+    with as_role(db, "authenticated", str(user_id)), refused(400, "invalid_range"):
+        db.execute("select * from read_daily_balances(%s::date, %s::date)", [start, end])

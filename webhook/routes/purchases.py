@@ -62,6 +62,7 @@ class Payment(BaseModel):
     amount: int
     currency: str
     authorization_url: str | None
+    refused: bool = Field(description="Paid, but not accepted by an administrator: the money is given back.")
     waiting_for: str | None = Field(description="The next step that is still to come; null when done.")
     timeline: Timeline
 
@@ -110,7 +111,8 @@ def _payment(row: dict[str, Any]) -> Payment:
     return Payment(
         **{name: row[name] for name in ("reference", "status", "credits", "amount", "currency")},
         # Only while it can still be paid.
-        authorization_url=row["authorization_url"] if row["credited_at"] is None else None,
+        authorization_url=row["authorization_url"] if row["verified_at"] is None else None,
+        refused=row["decided_at"] is not None and row["credited_at"] is None,
         waiting_for=unreached[0] if unreached else None,
         timeline=Timeline(**times),
     )
