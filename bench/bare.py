@@ -95,8 +95,9 @@ class Wire:
 
     async def change_key(self, user_id: str, key: str, dollars: float) -> None:
         """Change it and read it back."""
-        body = {"key": hashed(key), "user_id": user_id, "team_id": None}
-        await self.litellm("POST", "/key/update", json=body | limits(dollars))
+        body = {"key": hashed(key), "user_id": user_id, "team_id": None, **limits(dollars)}
+        del body["budget_duration"]  # given again it would begin a period anew
+        await self.litellm("POST", "/key/update", json=body)
         shown = await self.read_key(key)
         assert shown["info"]["max_budget"] == dollars
 

@@ -1,8 +1,6 @@
 """What is counted, for Prometheus. Labels are our own words: never an id, never a secret."""
 
-import math
-
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 DELIVERIES = Counter(
     "keyfund_webhook_deliveries", "Paystack's deliveries, by how they were taken.", ["result"]
@@ -19,11 +17,3 @@ CALL_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 12),
 )
 LIMITED = Counter("keyfund_api_limited", "Calls answered with 429, by who was counted.", ["caller"])
-DRIFT = Gauge(
-    "keyfund_drift", "What LiteLLM held otherwise than wanted at the last comparison, by kind.", ["kind"]
-)
-DRIFT_COMPARED = Gauge(
-    "keyfund_drift_compared_timestamp_seconds",
-    "When this worker last compared all keys with LiteLLM, as Unix time; NaN: not yet.",
-)
-DRIFT_COMPARED.set(math.nan)

@@ -306,7 +306,9 @@ class _Attempt:
             return
         wrong = differences(key, observed)
         if wrong != ("blocked",):
-            await self._litellm.update_key(key, narrow="allowed_routes" in wrong)
+            await self._litellm.update_key(
+                key, narrow="allowed_routes" in wrong, new_period="budget_duration" in wrong
+            )
         if observed.blocked:
             await self._litellm.unblock_key(key.key_hash)
 

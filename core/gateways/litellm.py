@@ -132,9 +132,15 @@ class LiteLLM:
             raise rubbish()
         return None if info.get("status") == "deleted" else info
 
-    async def update_key(self, wanted: WantedKey, *, narrow: bool = False) -> None:
-        """Set the key's owner and limits; its spend and state stay. ``narrow``: let it call models alone."""
+    async def update_key(self, wanted: WantedKey, *, narrow: bool = False, new_period: bool = False) -> None:
+        """Set the key's owner and limits; its spend and state stay.
+
+        ``narrow``: let it call models alone. ``new_period``: set how often its cap begins anew, too. LiteLLM
+        then counts from now even where nothing changes, and a reset that was just due never comes.
+        """
         body = {"key": wanted.key_hash, "user_id": wanted.user_id, "team_id": None, **_limits(wanted)}
+        if not new_period:
+            del body["budget_duration"]
         if narrow:
             body["allowed_routes"] = ["llm_api_routes"]  # what key_type llm_api comes to
         await self._write(self._update_url, body)

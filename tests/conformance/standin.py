@@ -59,6 +59,7 @@ class KeyRow:
     team_id: str | None = None
     max_budget: float | None = None
     budget_duration: str | None = None
+    budget_reset_at: datetime | None = None
     rpm_limit: int | None = None
     tpm_limit: int | None = None
     metadata: Json = field(default_factory=dict)
@@ -71,7 +72,11 @@ class KeyRow:
 
     def told(self) -> Json:
         fields = {name: value for name, value in vars(self).items() if name != "deleted"}
-        return fields | {"updated_at": self.updated_at.isoformat()}
+        resets_at = self.budget_reset_at
+        return fields | {
+            "updated_at": self.updated_at.isoformat(),
+            "budget_reset_at": resets_at.isoformat() if resets_at else None,
+        }
 
 
 @dataclass
@@ -250,7 +255,18 @@ def _merged(row: KeyRow, body: Mapping[str, Any]) -> KeyRow:
     for name in _KEY_FIELDS:
         if name in body:
             setattr(row, name, body[name])
+    if "budget_duration" in body:  # counted from now, even where it is the one that it had
+        row.budget_reset_at = _reset_after(row.budget_duration)
     return row
+
+
+def _reset_after(duration: str | None) -> datetime | None:
+    """LiteLLM's own for hours and less; what it aligns with the calendar it does not matter here."""
+    if duration is None:
+        return None
+    number, unit = re.match(r"(\d*)(\w+)", duration).groups()  # type: ignore[union-attr]
+    seconds = {"s": 1, "m": 60, "h": 3600}.get(unit, 86_400)
+    return datetime.now(UTC) + timedelta(seconds=int(number or 1) * seconds)
 
 
 def _check_budget(body: Mapping[str, Any], *, least: float) -> None:

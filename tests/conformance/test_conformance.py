@@ -133,10 +133,27 @@ async def test_many_creates_at_once_make_one_key(subject: Subject) -> None:
 )
 async def test_a_key_is_changed_as_wanted(subject: Subject, changes: dict[str, Any]) -> None:
     key = replace(await subject.key(), **changes)
-    await subject.gateway.update_key(key)
+    await subject.gateway.update_key(key, new_period="budget_duration" in changes)
     observed = await subject.gateway.read_key(key.key_hash)
     assert observed is not None
     assert differences(key, observed) == ()
+
+
+async def test_a_change_of_the_cap_leaves_its_reset_where_it_is(subject: Subject) -> None:
+    """Given again, the same period is counted from now: a reset that was due would never come."""
+    key = await subject.key(budget_duration="3600s")
+    made = await subject.gateway.read_key(key.key_hash)
+    await subject.gateway.update_key(replace(key, budget_cents=77))
+    changed = await subject.gateway.read_key(key.key_hash)
+    await subject.gateway.update_key(key, new_period=True)
+    renewed = await subject.gateway.read_key(key.key_hash)
+    assert made is not None
+    assert changed is not None
+    assert renewed is not None
+    assert made.resets_at is not None
+    assert made.resets_at == changed.resets_at
+    assert renewed.resets_at is not None
+    assert renewed.resets_at > made.resets_at
 
 
 async def test_a_change_keeps_what_it_omits(subject: Subject) -> None:

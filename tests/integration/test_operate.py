@@ -62,6 +62,8 @@ def test_the_books_are_compared_at_night_and_the_report_is_kept(world: World) ->
     world.stack.stop_part("worker")
     world.stack.start_part("worker")
     until(lambda: world.db.execute(query).fetchone() != before, what="the books are compared")
+    compared = "select complete from keyfund.drift_reports where ended_at > now() - interval '1 minute'"
+    until(lambda: (True,) in world.db.execute(compared).fetchall(), what="the keys are compared")
     row = world.db.execute(
         "select complete, report -> 'checks' -> 'credits' ->> 'compared' from keyfund.reconciliations"
         " order by id desc limit 1"
@@ -75,6 +77,8 @@ def test_the_books_are_compared_at_night_and_the_report_is_kept(world: World) ->
         headers = {"Authorization": "Bearer a-token-of-the-operators"}
         shown = httpx.get(f"{url}/metrics", headers=headers, timeout=10).text
     assert 'keyfund_reconciliation_differences{check="credits"} 0.0' in shown
-    measured = re.search(r"^keyfund_reconciled_timestamp_seconds (\S+)$", shown, re.MULTILINE)
-    assert measured is not None
-    assert float(measured[1]) > time.time() - 120
+    assert 'keyfund_drift{kind="extra"} 0.0' in shown
+    for name in ("keyfund_reconciled_timestamp_seconds", "keyfund_drift_compared_timestamp_seconds"):
+        measured = re.search(rf"^{name} (\S+)$", shown, re.MULTILINE)
+        assert measured is not None
+        assert float(measured[1]) > time.time() - 120

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from prometheus_client import REGISTRY
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
@@ -162,8 +161,9 @@ async def test_once_a_night_one_worker_has_it_mended(both: Both) -> None:
     both.db.execute("update keyfund.chores set due_at = now() where name = 'drift'")
     await job.run_once()
     assert value(both.db, "select due_at = keyfund.next_night() from keyfund.chores where name = 'drift'")
-    assert REGISTRY.get_sample_value("keyfund_drift", {"kind": "different"}) == 1
-    assert REGISTRY.get_sample_value("keyfund_drift", {"kind": "extra"}) == 0
+    status = by_service(both.db, "read_status")
+    assert (status["drift"]["different"], status["drift"]["extra"]) == (1, 0)
+    assert status["drift_compared_at"] is not None
     kept = row(both.db, "select complete, differences, report from keyfund.drift_reports")
     assert (kept["complete"], kept["differences"]) == (True, 1)
     assert [one["kind"] for one in kept["report"]["named"]] == ["different"]

@@ -87,6 +87,15 @@ async def test_spend_is_never_written(litellm: LiteLLM) -> None:
         assert not any(b"spend" in call.request.content for call in respx.calls)
 
 
+async def test_a_period_is_given_again_only_when_it_is_to_begin_anew(litellm: LiteLLM) -> None:
+    with respx.mock:
+        written = respx.post(f"{BASE}/key/update").respond(json={})
+        await litellm.update_key(WANTED)
+        assert b"budget_duration" not in written.calls.last.request.content
+        await litellm.update_key(WANTED, new_period=True)
+        assert b'"budget_duration":"30d"' in written.calls.last.request.content
+
+
 async def test_a_deleted_key_and_an_unknown_one_are_none(litellm: LiteLLM) -> None:
     with respx.mock:
         route = respx.get(f"{BASE}/key/info")

@@ -22,6 +22,15 @@ DIFFERENCES = Gauge(
 RECONCILED = Gauge(
     "keyfund_reconciled_timestamp_seconds", "When all books were last compared, as Unix time; NaN: never."
 )
+DRIFT = Gauge(
+    "keyfund_drift",
+    "What LiteLLM held otherwise than wanted when all keys were last compared, by kind.",
+    ["kind"],
+)
+DRIFT_COMPARED = Gauge(
+    "keyfund_drift_compared_timestamp_seconds",
+    "When all keys were last compared with LiteLLM, as Unix time; NaN: never.",
+)
 DATABASE = Gauge("keyfund_database_answers", "1 while Supabase answers.")
 
 
@@ -51,3 +60,6 @@ async def _measure(services: ServicesHere) -> None:
     RECONCILED.set(status["reconciled_at"] or math.nan)
     for check, tally in (status["reconciliation"] or {}).items():
         DIFFERENCES.labels(check).set(math.nan if tally["skipped"] else tally["differences"])
+    DRIFT_COMPARED.set(status["drift_compared_at"] or math.nan)
+    for kind, count in (status["drift"] or {}).items():
+        DRIFT.labels(kind).set(count)

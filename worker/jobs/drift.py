@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from core.errors import KeyfundError
 from core.flows.drift import DriftFinder
 from core.logs import get_logger
-from core.metrics import DRIFT, DRIFT_COMPARED
 from core.store import ServiceStore
 
 log = get_logger()
@@ -28,8 +27,6 @@ class FindDrift:
             log.error("drift.not_compared", reason=str(error))
             return 0
         await self.store.record_drift(report)
-        for kind, count in report.counts.items():
-            DRIFT.labels(kind).set(count)
         for one in report.named:
             log.error(
                 "drift.found",
@@ -42,7 +39,6 @@ class FindDrift:
         if report.skipped is not None:
             log.warning("drift.not_compared", reason=report.skipped)
             return 0
-        DRIFT_COMPARED.set_to_current_time()
         await self.store.finish_chore("drift")
         log.info("drift.compared", keys=report.compared, differences=report.total)
         return 0
