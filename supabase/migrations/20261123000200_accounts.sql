@@ -76,12 +76,20 @@ create index accounts_unconfirmed_idx on keyfund.accounts (user_id) where revisi
 create function keyfund.touch_account(p_user_id uuid, p_urgent boolean default false) returns bigint
 language sql set search_path = '' as $$
   update keyfund.accounts
-  set changed_at = case when revision = confirmed_revision then now() else changed_at end,
+  set changed_at = case when revision = confirmed_revision or next_attempt_at is null then now() else changed_at end,
       revision = revision + 1, urgent = urgent or p_urgent, attempts = 0, refusals = 0, next_attempt_at = now()
   where user_id = p_user_id
   returning revision;
 $$;
 comment on function keyfund.touch_account(uuid, boolean) is 'Something that LiteLLM must learn has changed: due now, parked or not. Returns the new revision.';
+
+create function keyfund.lock_account(p_user_id uuid) returns void
+language sql set search_path = '' as $$
+  select from public.profiles where id = p_user_id for update;
+  select from keyfund.accounts where user_id = p_user_id for update;
+$$;
+comment on function keyfund.lock_account(uuid) is
+  'The profile first, everywhere: an account that is written twice in a transaction has its profile checked, and so locked, again.';
 
 create function keyfund.wallet_micros(p_account keyfund.accounts) returns bigint
 language sql stable set search_path = '' as $$

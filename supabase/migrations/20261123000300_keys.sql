@@ -226,7 +226,7 @@ language plpgsql set search_path = '' as $$
 declare
   v_key public.virtual_keys;
 begin
-  perform from keyfund.accounts where user_id = (select auth.uid()) for update; -- account before key, everywhere
+  perform keyfund.lock_account((select auth.uid())); -- account before key, everywhere
   select * into v_key from public.virtual_keys
   where id = p_key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
   if v_key.id is null then
@@ -304,8 +304,8 @@ begin
     perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
   end if;
   perform keyfund.ensure_account(p_user_id); -- heals an account whose trigger failed at sign-up
-  select status into v_status from public.profiles where id = p_user_id for update;
-  perform from keyfund.accounts where user_id = p_user_id for update;
+  perform keyfund.lock_account(p_user_id);
+  select status into v_status from public.profiles where id = p_user_id;
   if v_status is null or v_status = 'deleted' then
     perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
   elsif v_status = 'suspended' then
@@ -503,6 +503,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_key public.virtual_keys;
 begin
+  perform keyfund.lock_account((select user_id from public.virtual_keys where id = p_key_id));
   select * into v_key from public.virtual_keys where id = p_key_id for update;
   if v_key.previous_hash = p_previous_hash then
     update public.virtual_keys
@@ -531,7 +532,7 @@ begin
     where period_ends_at <= now() order by period_ends_at limit p_limit)
     order by 1, 2
   loop
-    perform from keyfund.accounts where user_id = v_key.user_id for update;
+    perform keyfund.lock_account(v_key.user_id);
     if v_key.retires then
       update public.virtual_keys set state = 'revoked', revoked_at = now() where id = v_key.id and state <> 'revoked';
       perform keyfund.note('key_retired', v_key.user_id, (select successor_id from public.virtual_keys where id = v_key.id));
@@ -550,7 +551,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_key public.virtual_keys;
 begin
-  perform from keyfund.accounts where user_id = (select auth.uid()) for update;
+  perform keyfund.lock_account((select auth.uid()));
   select * into v_key from public.virtual_keys
   where id = key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
   if v_key.id is null then

@@ -222,7 +222,7 @@ declare
   v_key public.virtual_keys;
 begin
   perform keyfund.check_administrator();
-  perform from keyfund.accounts where user_id = (select user_id from public.virtual_keys where id = p_key_id) for update;
+  perform keyfund.lock_account((select user_id from public.virtual_keys where id = p_key_id));
   select * into v_key from public.virtual_keys where id = p_key_id and state <> 'placeholder' for update;
   if v_key.id is null then
     perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');

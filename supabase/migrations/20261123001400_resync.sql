@@ -31,8 +31,7 @@ declare
 begin
   perform keyfund.check_administrator();
   v_key := keyfund.find_key(key_id);
-  perform from public.profiles where id = v_key.user_id for update;
-  perform from keyfund.accounts where user_id = v_key.user_id for update;
+  perform keyfund.lock_account(v_key.user_id);
   select * into strict v_key from public.virtual_keys where id = key_id for update;
   return keyfund.describe_key(keyfund.resync_key(v_key));
 end;

@@ -266,6 +266,9 @@ def test_what_is_parked_is_counted_and_does_not_age_the_backlog(db: Connection, 
         let_pass(db, 120)
     parked = by_service(db, "read_status")
     assert (parked["parked"], parked["oldest_seconds"]) == (2, 0)
+    let_pass(db, 86_400)
+    credit(db, open_order(db, user_id))  # due again: since now, not since its key was parked
+    assert by_service(db, "read_status")["oldest_seconds"] == 0
 
 
 def test_a_parked_account_is_due_again_with_its_next_change(db: Connection, user_id: UUID) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
+from uuid import UUID
 
 import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.acting import (
@@ -15,6 +17,7 @@ from tests.sql.acting import (
     fail,
     open_order,
     sign_up,
+    synced_key,
     wait_until_blocked,
 )
 from tests.support import Connection, Database
@@ -67,6 +70,36 @@ def test_a_credit_waits_for_the_profile_before_it_holds_the_payment(
     order = open_order(db, user_id)
     with blocked(database, db, PROFILE, [user_id], lambda connection: credit(connection, order)):
         assert is_free(db, "select from public.transactions where reference = %s", order["reference"])
+
+
+CHANGES: dict[str, Callable[[Connection, UUID, UUID], object]] = {
+    "block": lambda db, user_id, key_id: by_owner(db, user_id, "block_virtual_key", key_id=key_id),
+    "revoke": lambda db, user_id, key_id: by_owner(db, user_id, "revoke_virtual_key", key_id=key_id),
+    "change": lambda db, user_id, key_id: by_owner(
+        db, user_id, "update_virtual_key", key_id=key_id, rpm_limit=7
+    ),
+    "retire": lambda db, _user_id, _key_id: by_service(db, "retire_keys", p_limit=10),
+    "period": lambda db, _user_id, key_id: by_service(
+        db, "record_period", p_key_id=key_id, p_previous_hash="x", p_spent_cents=1, p_ends_at=None
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_a_rotated_key_waits_for_the_profile_before_it_holds_the_account(
+    database: Database, db: Connection, change: str
+) -> None:
+    """It writes two keys, so the account twice, after which PostgreSQL locks the profile by itself."""
+    user_id = sign_up(db)
+    made = synced_key(db, user_id)
+    by_owner(db, user_id, "rotate_virtual_key", key_id=made["id"], overlap_seconds=60)
+    db.execute("update public.virtual_keys set retires_at = now() where retires_at is not null")
+
+    def act(connection: Connection) -> None:
+        CHANGES[change](connection, user_id, made["id"])
+
+    with blocked(database, db, PROFILE, [user_id], act):
+        assert is_free(db, "select from keyfund.accounts where user_id = %s", user_id)
 
 
 def test_a_breaker_that_closes_waits_for_nobody(database: Database, db: Connection) -> None:

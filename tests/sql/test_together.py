@@ -56,7 +56,7 @@ def act(db: Connection, chance: Random, people: list[UUID]) -> None:
         case 1 | 2:
             query = "select id from public.virtual_keys where user_id = %s and state <> 'placeholder'"
             key_id = chance.choice(rows(db, query, user_id))["id"]
-            function = chance.choice(["block", "unblock", "resync", "revoke", "update"])
+            function = chance.choice(["block", "unblock", "resync", "revoke", "update", "rotate"])
             by_owner(db, user_id, f"{function}_virtual_key", key_id=key_id)
         case 3 | 4:
             order = open_order(db, user_id)
@@ -68,6 +68,7 @@ def act(db: Connection, chance: Random, people: list[UUID]) -> None:
             change_user(db, user_id, email=f"{chance.random()}@example.com")
         case 7:
             by_service(db, "heal_accounts")
+            by_service(db, "retire_keys", p_limit=5)
         case _:
             push(db, chance, user_id)
 
