@@ -25,7 +25,8 @@ def make_client(*, timeout_seconds: float, connections: int = 32) -> httpx.Async
     return httpx.AsyncClient(
         transport=None if proxied else Transport(connections),
         follow_redirects=False,
-        timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+        # Whoever waits for a free connection has sent nothing, and learns it before the caller's own bound.
+        timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds), pool=timeout_seconds / 2),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
     )
 

@@ -13,6 +13,11 @@ from core.logs import get_logger
 
 log = get_logger()
 LARGEST_BODY = 1024 * 1024  # no event of Paystack's ever gets there
+HEADERS = {
+    "cache-control": "no-store",  # answers hold keys and balances: no cache on the way may keep one
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
 
 
 class ErrorBody(BaseModel):
@@ -71,10 +76,8 @@ class AddedHeaders:
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                # Answers hold keys and balances: no cache on the way may keep one.
-                headers.setdefault("cache-control", "no-store")
-                headers.setdefault("x-content-type-options", "nosniff")
-                headers.setdefault("referrer-policy", "no-referrer")
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, send_more)
@@ -111,4 +114,7 @@ async def _answer_http(_request: Request, error: Exception) -> Response:
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
     log.error("http.bug", path=request.url.path, exc_info=error)
-    return error_answer(500, "internal_error", "Something went wrong here. It has been logged.")
+    # The headers, because nothing that was added to the application is around this answer.
+    return error_answer(
+        500, "internal_error", "Something went wrong here. It has been logged.", dict(HEADERS)
+    )

@@ -1,7 +1,8 @@
 """What the routes work with, handed to each as an argument."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -27,11 +28,17 @@ class Background:
     """Work that goes on after the answer. What is lost with the process, the worker finds in the database."""
 
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    promised: int = 0
 
-    @property
-    def is_full(self) -> bool:
-        """A crowd is better left to the worker than kept waiting here."""
-        return len(self.tasks) >= MOST_TASKS
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Keep a place for work that may follow. False: a crowd is better left to the worker."""
+        is_free = len(self.tasks) + self.promised < MOST_TASKS
+        self.promised += is_free
+        try:
+            yield is_free
+        finally:
+            self.promised -= is_free
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

@@ -1,6 +1,6 @@
 """What LiteLLM's answers about usage mean: days as our values, or no answer at all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -57,17 +57,22 @@ def _day(result: Any, start: date, end: date) -> date:
 
 def _parts(result: Mapping[str, Any]) -> Iterator[tuple[str, str, Figures]]:
     """Model, key and figures; what no model or no key accounts for comes without one."""
-    models = Figures()
+    models = []
     for model, told in _items(_section(result, "breakdown"), "model_groups"):
-        whole = _figures(told)
-        models += whole
-        keys = Figures()
+        models.append(_figures(told))
+        keys = []
         for key_hash, of_key in _items(told, "api_key_breakdown"):
-            figures = _figures(of_key)
-            keys += figures
-            yield model or UNKNOWN, key_hash[:100], figures
-        yield model or UNKNOWN, "", whole.less(keys)
-    yield UNKNOWN, "", _figures(result).less(models)
+            keys.append(_figures(of_key))
+            yield model or UNKNOWN, key_hash[:100], keys[-1]
+        yield model or UNKNOWN, "", _rest(models[-1], keys)
+    yield UNKNOWN, "", _rest(_figures(result), models)
+
+
+def _rest(whole: Figures, parts: Sequence[Figures]) -> Figures:
+    """What the parts leave. Each was rounded by itself: a micro-dollar for each, without a call, is none."""
+    rest = whole.less(sum(parts, Figures()))
+    is_rounding = rest == Figures(spend_micros=rest.spend_micros) and rest.spend_micros <= len(parts)
+    return Figures() if is_rounding else rest
 
 
 def _items(holder: Mapping[str, Any], name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -16,7 +16,6 @@ comment on table public.profiles is
 comment on column public.profiles.credits is 'Sum of the account''s ledger entries, changed only together with one. May be negative after a refund.';
 comment on column public.profiles.status is 'suspended: an administrator''s doing, the wallet in LiteLLM is 0. deleted: what is left of a removed user.';
 comment on column public.profiles.deleted_at is 'When the user was removed. What is paid later is shown to administrators.';
-create index profiles_email_idx on public.profiles (email);
 
 alter table public.profiles enable row level security;
 revoke all on public.profiles from public, anon, authenticated, service_role;

@@ -187,7 +187,6 @@ begin
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;
   if v_payment.status = 'success' or v_payment.credited_at is not null then
-    perform public.finish_event(p_event_id, p_event_token, 'already_credited');
     return jsonb_build_object('credited', false, 'user_id', v_payment.user_id);
   end if;
   if v_payment.status = 'needs_review' then
@@ -213,7 +212,7 @@ begin
 end;
 $$;
 comment on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer) is
-  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called. The event that told of it is handled with it, and with p_lease_seconds the account is leased for its push.';
+  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is called. The event that told of it is handled with the credit, and with p_lease_seconds the account is leased for its push.';
 
 create function keyfund.next_verification(p_payment public.transactions) returns timestamptz
 language sql stable set search_path = '' as $$
@@ -350,8 +349,9 @@ language sql security definer set search_path = '' as $$
   update keyfund.paystack_events e
   set lease_token = gen_random_uuid(), next_attempt_at = now() + make_interval(secs => p_lease_seconds)
   from due where e.id = due.id
-  returning jsonb_build_object('id', e.id, 'token', e.lease_token, 'event', e.event, 'reference', e.reference, 'body', e.body,
-    'order', (select to_jsonb(t) from public.transactions t where t.reference = e.reference));
+  returning jsonb_build_object('id', e.id, 'token', e.lease_token, 'event', e.event, 'reference', e.reference,
+    'order', case when e.event = 'charge.success' then (
+      select to_jsonb(t) from public.transactions t where t.reference = e.reference) end);
 $$;
 comment on function public.claim_events(integer, integer) is 'Leases events that are due.';
 

@@ -66,7 +66,8 @@ begin
   end if;
   -- Row by row and figure by figure the larger stays: within a day they only grow, so less means that LiteLLM lost
   -- some (restored, replaced, reset). Adding up before and after instead would count twice what a restore kept; so the
-  -- one day on which LiteLLM forgot may show too little here, and no day ever too much.
+  -- one day on which LiteLLM forgot may show too little here. Too much only where an account used more than a thousand
+  -- keys in a day: LiteLLM tells the rest as one, and a key that comes among the thousand later is told again.
   insert into keyfund.usage_by_day as u (user_id, day, model, key_hash, requests, prompt_tokens, completion_tokens, spend_micros)
   select p_user_id, d.day, d.model, d.key_hash, d.requests, d.prompt_tokens, d.completion_tokens, d.spend_micros
   from jsonb_to_recordset(p_days) as d (

@@ -96,12 +96,7 @@ def test_an_event_whose_receiver_died_is_leased_to_another(db: Connection) -> No
     assert claim_events(db) == []
     let_pass(db, 61)
     (again,) = claim_events(db)
-    assert (again["id"], again["event"], again["reference"], again["body"]) == (
-        received["id"],
-        "charge.success",
-        "kf-1",
-        "{}",
-    )
+    assert (again["id"], again["event"], again["reference"]) == (received["id"], "charge.success", "kf-1")
     assert again["token"] != received["token"]
     assert (
         by_service(db, "finish_event", p_id=received["id"], p_token=received["token"], p_outcome="late")
@@ -211,7 +206,7 @@ def test_a_credit_leaves_an_event_alone_that_another_handles(db: Connection) -> 
     assert event(db)["handled_at"] is None
     named = {"p_event_id": again["id"], "p_event_token": again["token"]}
     assert credit(db, order, **named)["credited"] is False
-    assert event(db)["outcome"] == "already_credited"
+    assert event(db)["handled_at"] is None  # nothing was credited: its handler says what became of it
 
 
 def test_the_credit_leases_the_account_to_whoever_pushes_it(db: Connection) -> None:

@@ -8,6 +8,7 @@ from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -138,7 +139,20 @@ async def test_waiting_for_a_connection_means_never_sent() -> None:
         assert len(server.requests) == 1
 
 
-async def _error_of(client: httpx.AsyncClient, url: str, seconds: float) -> BaseException | None:
+async def test_by_default_too_and_before_whoever_bounds_the_whole_call() -> None:
+    async with serving(say_nothing) as server, make_client(timeout_seconds=1, connections=1) as client:
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(_error_of(client, server.url))
+            await asyncio.sleep(0)
+            second = tasks.create_task(_error_of(client, server.url))
+            await second
+            assert not first.done()
+        assert isinstance(second.result(), NEVER_SENT)
+
+
+async def _error_of(
+    client: httpx.AsyncClient, url: str, seconds: Any = httpx.USE_CLIENT_DEFAULT
+) -> BaseException | None:
     try:
         await client.post(url, json={}, timeout=seconds)
     except httpx.HTTPError as error:

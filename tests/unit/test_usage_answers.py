@@ -71,6 +71,15 @@ def test_what_no_key_and_no_model_accounts_for_is_not_lost() -> None:
     )
 
 
+def test_what_rounding_leaves_is_no_usage() -> None:
+    """LiteLLM adds up dollars; each of these rounds to 12 micro-dollars, and their sum to 25."""
+    told = body()
+    parts = {"h1": metrics(2, 0.0000124), "h2": metrics(1, 0.0000124)}
+    told["results"][0]["breakdown"]["model_groups"] = {"mock-small": group(3, 0.0000248, parts)}
+    told["results"][0]["metrics"] = metrics(3, 0.0000252)
+    assert used_days(told, START, END) == (used("mock-small", "h1", 2, 12), used("mock-small", "h2", 1, 12))
+
+
 def test_a_model_that_was_only_refused_leaves_no_row() -> None:
     """Anybody may ask for a model of any name."""
     told = body()

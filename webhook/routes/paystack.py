@@ -29,14 +29,14 @@ async def receive(request: Request, services: ServicesHere) -> Received:
         DELIVERIES.labels("bad_signature").inc()
         raise RefusedError("bad_signature", "The signature does not fit the body.", status=401)
     event = parse_event(raw)
-    busy = services.background.is_full
-    # Without a lease it is due at once, for the worker.
-    lease_seconds = 0 if busy else services.parts.settings.lease_seconds
-    claimed = await services.inbox.receive(event, lease_seconds)
+    with services.background.place() as is_free:
+        # Without a lease it is due at once, for the worker.
+        lease_seconds = services.parts.settings.lease_seconds if is_free else 0
+        claimed = await services.inbox.receive(event, lease_seconds)
+        if claimed is not None and is_free:
+            services.background.start(services.settler.handle_event(claimed))
     DELIVERIES.labels("repeated" if claimed is None else "stored").inc()
     log.info("webhook.received", name=event.name, reference=event.reference, repetition=claimed is None)
-    if claimed is not None and not busy:
-        services.background.start(services.settler.handle_event(claimed))
     return Received()
 
 

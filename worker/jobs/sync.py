@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core.domain.pushes import Push, Reading, SpendPage
 from core.domain.usage import ToRoll
-from core.errors import KeyfundError, RefusedError
+from core.errors import KeyfundError
 from core.flows.push import Pusher
 from core.flows.usage import UsageReader, tomorrow
 from core.gateways.litellm import LiteLLM
@@ -21,66 +20,54 @@ OVERLAP = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class PushAccounts:
-    """Push accounts that are due, so many side by side, until none is left or the worker stops."""
+    """Push accounts that are due, so many side by side, until none is left or the worker stops.
+
+    A few more are leased than are pushed at once: a call of the database for each costs too much, and a lease
+    that waits for long is of no use.
+    """
 
     store: ServiceStore
     pusher: Pusher
     at_once: int
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    look_seconds: float = 1
 
     async def run_once(self) -> int:
         """Returns how many accounts were claimed. A slow one holds up none but itself."""
-        leased = _Leased(self.store, self.pusher.lease_seconds, self.at_once, self.stopping)
-        await asyncio.gather(*(self._push_each(leased) for _ in range(self.at_once)))
-        if leased.error is not None:  # only once none is in hand any more
-            raise leased.error
-        return leased.claimed
+        places, in_hand, claimed = asyncio.Semaphore(self.at_once), set[asyncio.Task[None]](), 0
+        try:
+            while not self.stopping.is_set():
+                limit = self.at_once + max(1, self.at_once // 2) - len(in_hand)
+                claimed_at = time.monotonic()
+                pushes = await self.store.claim_pushes(limit, self.pusher.lease_seconds) if limit else []
+                for push in pushes:
+                    task = asyncio.create_task(self._push(push, claimed_at, places))
+                    in_hand.add(task)
+                    task.add_done_callback(in_hand.discard)
+                claimed += len(pushes)
+                are_more = len(pushes) == limit
+                await self._wait(in_hand, self.at_once if are_more else 0)
+                if not in_hand and not are_more:
+                    break
+        finally:
+            if in_hand:
+                await asyncio.wait(in_hand)
+        return claimed
 
-    async def _push_each(self, leased: "_Leased") -> None:
-        while (one := await leased.take()) is not None:
-            push, claimed_at = one
+    async def _wait(self, in_hand: set[asyncio.Task[None]], enough: int) -> None:
+        """Until so few are in hand, but not for long: others may become due."""
+        until = time.monotonic() + self.look_seconds
+        while len(in_hand) > enough and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(in_hand, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _push(self, push: Push, claimed_at: float, places: asyncio.Semaphore) -> None:
+        async with places:
             try:
                 await self.pusher.run(push, claimed_at)
             except KeyfundError as error:
                 log.warning("sync.not_recorded", user_id=push.user_id, error=str(error))
-
-
-@dataclass(slots=True)
-class _Leased:
-    """Accounts that are ours to push.
-
-    When none is waiting, a few more are claimed: a call for each costs too much, and a lease that waits for
-    long is of no use.
-    """
-
-    store: ServiceStore
-    lease_seconds: int
-    at_once: int
-    stopping: asyncio.Event
-    claimed: int = 0
-    are_more: bool = True
-    error: KeyfundError | None = None
-    waiting: deque[tuple[Push, float]] = field(default_factory=deque)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def take(self) -> tuple[Push, float] | None:
-        """The next, and when it was claimed; None: there is no more."""
-        async with self.lock:
-            if not self.waiting and self.are_more and not self.stopping.is_set():
-                await self._claim()
-            return self.waiting.popleft() if self.waiting else None
-
-    async def _claim(self) -> None:
-        limit = max(1, self.at_once // 2) if self.claimed else self.at_once
-        claimed_at = time.monotonic()
-        try:
-            pushes = await self.store.claim_pushes(limit, self.lease_seconds)
-        except KeyfundError as error:
-            self.are_more, self.error = False, error
-            return
-        self.waiting.extend((push, claimed_at) for push in pushes)
-        self.claimed += len(pushes)
-        self.are_more = len(pushes) == limit
+            except Exception:  # its lease runs out, and the others are none the worse for it
+                log.exception("sync.bug", user_id=push.user_id)
 
 
 @dataclass(slots=True)
@@ -152,7 +139,7 @@ class SettleUsage:
         booked = await self.store.settle_usage(reading, page.spenders)
         try:
             await self.store.record_key_spend(page.keys)
-        except RefusedError as error:  # for people to see: no money waits for it
+        except KeyfundError as error:  # for people to see: no money waits for it
             log.warning("usage.key_spend_not_kept", error=str(error))
         return booked
 
