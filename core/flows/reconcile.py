@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.domain.books import Book, Check, Difference, PaidBook, Report, Tally, compare_account
-from core.domain.keys import ObservedUser
 from core.domain.payments import Dispute, Verified
 from core.domain.pushes import Reading, Spender
 from core.errors import KeyfundError, RefusedError
+from core.flows.holders import Holders
 from core.gateways.litellm import LiteLLM
 from core.payments.paystack import Paystack
 from core.store import ServiceStore
@@ -127,37 +127,38 @@ class Reconciler:
     # --------------------------------------------------------------- accounts
 
     async def _compare_accounts(self, report: Report, opened: OpenBooks, progress: Progress) -> None:
-        holders = await self._read_litellm(report, opened)
         seen = 0
-        async for books in self.store.walk_books(opened):
-            for book in books:
-                report.tallies[Check.CREDITS].compared += 1
-                report.tallies[Check.LEDGER].compared += book.payments
-                for difference in book.differences:
-                    report.add(difference)
-            if holders is not None:
-                await self._compare_wallets(report, books, holders, opened.credit_micros)
-            seen += len(books)
-            progress(f"{seen} of {opened.accounts} accounts compared")
+        with Holders() as holders:
+            is_known = await self._read_litellm(report, opened, holders)
+            async for books in self.store.walk_books(opened):
+                for book in books:
+                    report.tallies[Check.CREDITS].compared += 1
+                    report.tallies[Check.LEDGER].compared += book.payments
+                    for difference in book.differences:
+                        report.add(difference)
+                if is_known:
+                    await self._compare_wallets(report, books, holders, opened.credit_micros)
+                seen += len(books)
+                progress(f"{seen} of {opened.accounts} accounts compared")
 
-    async def _read_litellm(self, report: Report, opened: OpenBooks) -> dict[str, ObservedUser] | None:
-        """All who have keys in LiteLLM, their spend booked on the way; None where it cannot be read."""
+    async def _read_litellm(self, report: Report, opened: OpenBooks, holders: Holders) -> bool:
+        """Keep all who have keys in LiteLLM, their spend booked on the way; False: it could not be read."""
         wallet, usage = report.tallies[Check.WALLET], report.tallies[Check.USAGE]
         if self.litellm is None:
             wallet.absent = usage.absent = True
-            return None
-        reading, holders = Reading(mark=None, asked_at=opened.at), dict[str, ObservedUser]()
+            return False
+        reading = Reading(mark=None, asked_at=opened.at)
         try:
             async for page in self.litellm.walk_keys():
                 await self.store.settle_usage(reading, page.spenders)
-                holders |= {one.user_id: one.user for one in page.spenders if one.user is not None}
+                holders.put(page.spenders)
         except KeyfundError as error:
             wallet.skipped = usage.skipped = _not_of("litellm", error)
-            return None
-        return holders
+            return False
+        return True
 
     async def _compare_wallets(
-        self, report: Report, books: Sequence[Book], holders: dict[str, ObservedUser], credit_micros: int
+        self, report: Report, books: Sequence[Book], holders: Holders, credit_micros: int
     ) -> None:
         suspects = []
         for book in books:
