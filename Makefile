@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
 LOCKED := runtime dev litellm peer
-MODULES := dashboard dev/browser dev/litellm dev/supabase
+MODULES := dashboard dev/browser dev/litellm dev/supabase tests/compat
 
 .PHONY: help setup run story test bench screenshots lock venv
 
@@ -51,15 +51,15 @@ venv:
 	echo "$$wanted" > .venv/.installed && \
 	echo "  done in $$(( $$(date +%s) - began )) s"
 
-lock: venv ## compile every lock file anew
-	@$(PYTHON) -m venv .stack/uv && .stack/uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check uv
+lock: venv ## bring the lock files up to their .in and package.json; UPGRADE=1 for the newest versions
+	@$(PYTHON) -m venv .stack/uv && .stack/uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
 	@for name in $(LOCKED); do \
 	  echo "locking requirements/$$name.in"; \
 	  .stack/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-header requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	    --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 	@for folder in $(MODULES); do \
 	  echo "locking $$folder"; \
 	  (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" npm install --package-lock-only --ignore-scripts \
-	    --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error) || exit 1; \
+	    --no-audit --no-fund --loglevel=error) || exit 1; \
 	done

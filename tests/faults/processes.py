@@ -93,9 +93,6 @@ class Actor:
             process.wait()
         self.killed.set()
 
-    def stop(self) -> None:
-        self.child.stop()
-
     def freeze(self) -> None:
         assert self.child.process is not None
         self.child.process.send_signal(signal.SIGSTOP)
