@@ -134,7 +134,7 @@ def test_a_payment_that_nobody_credited_is_named_once_it_is_late(ledger: Ledger)
 
 def test_money_that_was_never_credited_and_asks_for_nothing_is_no_difference(ledger: Ledger) -> None:
     """Given back before anybody credited it; and refused because it came in another currency."""
-    before = named(ledger.report(1))
+    before = named(ledger.report(0, 1))
     returned, odd = ledger.order(4010), ledger.order(4011)
     ledger.paystack(f"/sandbox/transactions/{returned}/pay", deliver=False)
     ledger.paystack(f"/sandbox/transactions/{returned}/refund", amount=PRICE, deliver=False)
@@ -147,7 +147,7 @@ def test_money_that_was_never_credited_and_asks_for_nothing_is_no_difference(led
 
 
 def test_a_parked_wallet_is_named_and_one_on_its_way_is_counted(ledger: Ledger) -> None:
-    before = named(ledger.report(1))
+    before = named(ledger.report(0, 1))
     parked = ledger.id(4020)
     change = "update keyfund.accounts set revision = revision + {0}, refusals = {1} where user_id = '{2}'"
     with ledger.broken((change.format(1, 5, parked), change.format(-1, 0, parked))):
@@ -157,7 +157,7 @@ def test_a_parked_wallet_is_named_and_one_on_its_way_is_counted(ledger: Ledger) 
 
 
 def test_credits_that_litellm_was_never_told_of_are_named(ledger: Ledger) -> None:
-    before = set(named(ledger.report(1)))
+    before = set(named(ledger.report(0, 1)))
     ledger.buy(4002)
     report = ledger.report(1)
     assert set(named(report)) == before

@@ -18,3 +18,8 @@ def world(stack: Stack, admin_db: Connection, sign_up: Callable[..., User]) -> I
             stack.start_part(name)
     world.behave()
     world.http.close()
+
+
+@pytest.fixture
+def admin(world: World) -> User:
+    return world.administrator()

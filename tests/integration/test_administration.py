@@ -28,13 +28,6 @@ FUNCTIONS: dict[str, Json] = {
 }
 
 
-@pytest.fixture
-def admin(world: World) -> User:
-    user = world.sign_up()
-    world.db.execute("insert into keyfund.administrators (user_id) values (%s)", [user.id])
-    return user
-
-
 def rpc(world: World, who: User, function: str, **arguments: Any) -> Any:
     answer = world.rest(who, "POST", f"/rpc/{function}", json=arguments)
     assert answer.is_success, answer.text

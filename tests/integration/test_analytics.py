@@ -5,20 +5,12 @@ from typing import Any
 
 import httpx
 import psycopg
-import pytest
 
 from tests.integration.test_start import webhook
 from tests.integration.world import Json, World, until
 from tests.support import User
 
 FIGURES = ("requests", "prompt_tokens", "completion_tokens", "spend_micros")
-
-
-@pytest.fixture
-def admin(world: World) -> User:
-    user = world.sign_up()
-    world.db.execute("insert into keyfund.administrators (user_id) values (%s)", [user.id])
-    return user
 
 
 def usage(world: World, user: User, **query: Any) -> Json:

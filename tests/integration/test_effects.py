@@ -67,7 +67,7 @@ def arrange(world: World, stage: str) -> tuple[User, str, int]:
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_a_recorded_event_does_what_the_table_says(world: World, name: str) -> None:
     effect, payload = EVENTS[name], json.loads((FIXTURES / f"{name}.json").read_text())
-    total = "select coalesce(sum(credits), 0) from public.profiles"
+    total = "select coalesce(sum(delta), 0) from public.credit_ledger where kind <> 'usage'"
     before = world.db.execute(total).fetchone()
     assert outcome(world, json.dumps({**payload, "seen": "first"}).encode()) == effect.strange
     assert world.db.execute(total).fetchone() == before

@@ -1,38 +1,10 @@
 """Having keys pushed again: one's own, for administrators anybody's, and everything that failed."""
 
 import httpx
-import pytest
 
 from tests.integration.test_start import webhook
 from tests.integration.world import Json, World, until
 from tests.support import User
-
-PARK = """
-    update keyfund.accounts set revision = revision + 1, next_attempt_at = null, refusals = 5
-    where user_id = %s
-"""
-PARK_KEYS = """
-    update public.virtual_keys k set sync_status = 'failed', next_attempt_at = null, refusals = 5,
-      revision = (select a.revision from keyfund.accounts a where a.user_id = k.user_id)
-    where k.user_id = %s and k.state = 'active'
-"""
-
-
-@pytest.fixture
-def admin(world: World) -> User:
-    user = world.sign_up()
-    world.db.execute("insert into keyfund.administrators (user_id) values (%s)", [user.id])
-    return user
-
-
-def parked_key(world: World, **limits: object) -> tuple[User, Json]:
-    """A key as five refusals leave it: nobody looks at it again by themselves."""
-    user = world.sign_up()
-    key = world.synced_key(user, **limits)
-    with world.db.transaction():
-        world.db.execute(PARK, [user.id])
-        world.db.execute(PARK_KEYS, [user.id])
-    return user, key
 
 
 def sync(world: World, who: User, key: Json, action: str = "update") -> httpx.Response:
@@ -80,7 +52,7 @@ def test_while_litellm_is_away_the_answer_is_the_row_as_it_stands(world: World, 
 
 
 def test_everybody_s_failing_keys_are_listed_for_administrators_alone(world: World, admin: User) -> None:
-    parked = [parked_key(world) for _ in range(3)]
+    parked = [world.parked_key() for _ in range(3)]
     rows = listed(world, admin)
     assert {key["id"] for _, key in parked} <= {row["id"] for row in rows}
     assert len({row["id"] for row in rows}) == len(rows)
@@ -98,7 +70,7 @@ def test_everything_parked_is_pushed_again_and_either_service_tells_how_far_it_i
     world: World, admin: User
 ) -> None:
     world.set_failures_aside()
-    parked = [parked_key(world) for _ in range(4)]
+    parked = [world.parked_key() for _ in range(4)]
     with webhook({**world.env, "API_RATE_PER_MINUTE": "0"}) as other:
         headers = {"Authorization": f"Bearer {admin.token}"}
 

@@ -28,6 +28,17 @@ SET_ASIDE = """
     where user_id in (select user_id from keys)
       or (revision > confirmed_revision and (next_attempt_at is null or attempts > 0))
 """
+# As five refusals leave an account and its keys: nobody looks at them again by themselves.
+PARK = """
+    update keyfund.accounts set revision = revision + 1, next_attempt_at = null, refusals = 5
+    where user_id = %s
+"""
+PARK_KEYS = """
+    update public.virtual_keys k set sync_status = 'failed', next_attempt_at = null, refusals = 5,
+      last_error = 'litellm_refused: LiteLLM refused it.',
+      revision = (select a.revision from keyfund.accounts a where a.user_id = k.user_id)
+    where k.user_id = %s and k.state = 'active'
+"""
 FAILING = "select count(*) from keyfund.list_failing_accounts('00000000-0000-0000-0000-000000000000', 1000)"
 
 
@@ -99,6 +110,15 @@ class World:
         rows: list[Json] = self.rest(user, "GET", "/credit_ledger?kind=eq.purchase").json()
         return rows
 
+    def parked_key(self, **limits: object) -> tuple[User, Json]:
+        """Somebody's key that LiteLLM refused for good."""
+        user = self.sign_up()
+        key = self.synced_key(user, **limits)
+        with self.db.transaction():
+            self.db.execute(PARK, [user.id])
+            self.db.execute(PARK_KEYS, [user.id])
+        return user, key
+
     def set_failures_aside(self) -> None:
         """Have nothing failing that other tests left behind, some of it refused for good."""
 
@@ -107,6 +127,11 @@ class World:
             return self.db.execute(FAILING).fetchone() == (0,)
 
         until(look, what="nothing of other tests fails")
+
+    def administrator(self) -> User:
+        user = self.sign_up()
+        self.db.execute("insert into keyfund.administrators (user_id) values (%s)", [user.id])
+        return user
 
     # ---------------------------------------------------------------- money
 
