@@ -1,4 +1,4 @@
-"""Nothing to do: queries and memory; then the start, and what a backlog costs in memory."""
+"""Nothing to do: transactions and memory; then the start, and what a backlog costs in memory."""
 
 import asyncio
 import subprocess
@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
+from bench.load import fire
 from bench.measure import Fact, Line, Row, Series
 from bench.push import PUSHED
 from bench.scene import Scene, staged
@@ -16,14 +17,12 @@ from dev.child import Child
 from dev.stack import ROOT, free_port
 
 WORKERS = (1, 5)
+CROWD = 100  # more than are handled beside the answers: the rest is the worker's
 PARTS = ("webhook", "worker")
 IMPORTS = {
     "webhook": "import fastapi, supabase, uvicorn",
     "worker": "import apscheduler.schedulers.asyncio, supabase",
 }
-EVENTS = """
-    select count(keyfund.receive_event('backlog ' || n, 'charge.success', 'kf-backlog' || n, '{}', 0))
-    from generate_series(1, %s) n"""
 HANDLED = "select not exists (select from keyfund.paystack_events where handled_at is null)"
 COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = 'keyfund'"
 
@@ -44,14 +43,15 @@ def _idle(scene: Scene, runs: int, seconds: float) -> Iterator[Row]:
         with _workers(scene, count - 1):
             time.sleep(15)  # what a start asks for, and the first look at everything, is over
             commits = [_commits(scene, seconds) for _ in range(runs)]
-        yield Fact(f"idle, {count} worker{'s' * (count > 1)}", "queries/min", Series.of(commits))
+        what = f"idle, {count} worker{'s' * (count > 1)}"
+        yield Fact(what, "transactions/min", Series.of(commits))
 
 
 def _commits(scene: Scene, seconds: float) -> float:
     """Transactions a minute, those of the service and of all workers."""
     began, before = time.monotonic(), scene.value(COMMITS)
     time.sleep(seconds)
-    # The connection that asks is of the same database: its own two are left out.
+    # The connection that asks is of the same database: its first look is one of them.
     return float(scene.value(COMMITS) - before - 1) * 60 / (time.monotonic() - began)
 
 
@@ -91,20 +91,24 @@ def _starts(scene: Scene, runs: int) -> Iterator[Row]:
 
 
 async def _backlog(scene: Scene, size: int) -> list[Row]:
-    """Accounts with a key each and events, all due at once, while LiteLLM is there."""
+    """Accounts with a key each, all due at once, and as many deliveries from a crowd of connections."""
     before = {name: _megabytes(scene, name) for name in PARTS}
     most = dict(before)
-    users = scene.sign_up(size)
-    scene.value(EVENTS, size)
-    scene.make_keys(users, 1)
-    draining = asyncio.create_task(scene.until(HANDLED))
+    scene.make_keys(scene.sign_up(size), 1)
+    shots = [scene.delivery(scene.strange(f"kf-backlog{number}")) for number in range(size)]
+
+    async def deliver() -> None:
+        await fire(shots, CROWD)
+        await scene.until(HANDLED)
+
+    draining = asyncio.create_task(deliver())
     while not draining.done():
         most = {name: max(most[name], _megabytes(scene, name)) for name in PARTS}
         await asyncio.sleep(0.5)
     await draining
     return [
         Line(
-            f"memory of the {name}, {size:,} accounts and events due",
+            f"memory of the {name}, {size:,} accounts due and deliveries",
             "MB",
             Series.of([most[name]]),
             "idle",

@@ -1,6 +1,8 @@
 """The stack under measurement: people, orders and keys made in bulk, and the bare ways to the same work."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Json = dict[str, Any]
 PACKAGE = "starter-ngn"
 PATIENCE_SECONDS = 300
+# What the stack sets otherwise for tests, as an installation has it.
+DEFAULTS = {"LOG_LEVEL": "info", "API_RATE_PER_MINUTE": "300"}
 
 SIGN_UP = """
     insert into auth.users (id, aud, role, email, email_confirmed_at)
@@ -79,6 +83,12 @@ class Scene:
         headers = {"content-type": "application/json", "x-paystack-signature": paid.signature}
         return Shot(f"{self.env['WEBHOOK_BASE_URL']}/webhooks/paystack", paid.raw, headers)
 
+    def strange(self, name: str) -> Paid:
+        """A signed event of a payment that is none of ours."""
+        raw = json.dumps({"event": "charge.success", "data": {"reference": name}}).encode()
+        key = self.env["PAYSTACK_SECRET_KEY"].encode()
+        return Paid(name, raw, hmac.new(key, raw, hashlib.sha512).hexdigest())
+
     def order(self, users: list[str]) -> list[Json]:
         """One unpaid order each."""
         rows = self.db.execute(ORDERS, [PACKAGE, users]).fetchall()
@@ -115,7 +125,7 @@ def staged(name: str, **settings: str) -> Iterator[Scene]:
     """A stack of its own for one figure."""
     home = ROOT / ".stack" / "bench" / name
     with (
-        Stack(home, say=lambda _: None, settings={"LOG_LEVEL": "WARNING", **settings}) as stack,
+        Stack(home, say=lambda _: None, settings=DEFAULTS | settings) as stack,
         psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,
     ):
         scene = Scene(stack, db)
