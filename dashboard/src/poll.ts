@@ -23,17 +23,19 @@ export function usePolled<T>(load: () => Promise<T>, isBusy: (data: T) => boolea
     let timer = 0;
     let calm = 0;
     let latest = 0;
+    let ended = false;
     const look = async (): Promise<void> => {
+      if (ended) return; // whoever began something here may come back after leaving
       clearTimeout(timer);
       const number = ++latest;
       let busy = false;
       try {
         const data = await load();
-        if (number !== latest) return; // an older answer must not hide a newer one
+        if (ended || number !== latest) return; // an older answer must not hide a newer one
         busy = isBusy(data);
         setState({ data, error: undefined });
       } catch (error) {
-        if (number !== latest) return;
+        if (ended || number !== latest) return;
         setState(({ data }) => ({ data, error: asApiError(error) }));
       }
       calm = busy ? 0 : calm + 1;
@@ -53,7 +55,7 @@ export function usePolled<T>(load: () => Promise<T>, isBusy: (data: T) => boolea
     window.addEventListener("online", follow);
     void look();
     return () => {
-      latest = -1;
+      ended = true;
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", follow);
       window.removeEventListener("online", follow);
