@@ -25,6 +25,7 @@ export interface Live {
 }
 
 const RECENT_SECONDS = 30 * 60;
+const GATHERED_MS = 300;
 
 /** Its checkout did not open, or not yet: nobody can pay it. */
 export const isUnopened = ({ status, authorization_url, timeline }: Payment): boolean =>
@@ -42,7 +43,7 @@ const isMoving = (key: Key): boolean =>
 const isBusy = ({ keys, payments, status }: Picture): boolean =>
   (keys.value?.keys ?? []).some(isMoving) ||
   (payments.value ?? []).some(isUnderWay) ||
-  status.value?.litellm.connected === false;
+  (status.value?.litellm.configured === true && !status.value.litellm.connected);
 
 export function useLive(api: Api, config: Config, user: User): Live {
   const last = useRef<Picture | undefined>(undefined);
@@ -79,16 +80,26 @@ async function readSuspension(api: Api): Promise<boolean> {
   return data?.status === "suspended";
 }
 
-/** Look again as soon as Supabase tells of a change of one's rows. */
+/** Look again soon after Supabase tells of a change of one's rows: once for all that change together. */
 function useRealtime(api: Api, config: Config, user: User, refresh: () => Promise<void>): void {
   useEffect(() => {
     if (!config.realtime) return;
+    let timer = 0;
+    const lookSoon = () => {
+      timer ||= window.setTimeout(() => {
+        timer = 0;
+        void refresh();
+      }, GATHERED_MS);
+    };
     const channel = api.supabase.channel("own-rows");
     for (const [table, column] of [["virtual_keys", "user_id"], ["transactions", "user_id"], ["profiles", "id"]] as const) {
       const changes = { event: "*" as const, schema: "public", table, filter: `${column}=eq.${user.id}` };
-      channel.on("postgres_changes", changes, () => void refresh());
+      channel.on("postgres_changes", changes, lookSoon);
     }
     channel.subscribe();
-    return () => void api.supabase.removeChannel(channel);
+    return () => {
+      clearTimeout(timer);
+      void api.supabase.removeChannel(channel);
+    };
   }, [api, config, user.id, refresh]);
 }
