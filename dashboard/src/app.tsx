@@ -50,7 +50,9 @@ function Connected({ config }: { config: Config }) {
   useLayoutEffect(() => {
     const { data } = supabase.auth.onAuthStateChange((event, current) => {
       setSession(current);
+      // Every tab is told of these: each goes on once one of them has the new password.
       if (event === "PASSWORD_RECOVERY") setRecovering(true);
+      if (event === "USER_UPDATED" || event === "SIGNED_OUT") setRecovering(false);
       if (event === "SIGNED_IN") setNotice("");
     });
     return () => data.subscription.unsubscribe();
@@ -59,7 +61,7 @@ function Connected({ config }: { config: Config }) {
   const api = useMemo(() => new Api(supabase, () => void renew(supabase, setNotice)), [supabase]);
   if (session === undefined) return <Booting />;
   if (session === null) return <SignIn supabase={supabase} notice={notice} />;
-  if (recovering) return <NewPassword supabase={supabase} onDone={() => setRecovering(false)} />;
+  if (recovering) return <NewPassword supabase={supabase} />;
   return <Home key={session.user.id} api={api} config={config} user={session.user} />;
 }
 

@@ -107,16 +107,15 @@ const Turn = ({ to, turn }: { to: Mode; turn: (to: Mode) => void }) => (
 );
 
 /** Reached by the link of a recovery mail. */
-export function NewPassword({ supabase, onDone }: { supabase: SupabaseClient; onDone: () => void }) {
+export function NewPassword({ supabase }: { supabase: SupabaseClient }) {
   const [password, setPassword] = useState("");
   const { busy, error, run } = useAction();
   const submit = async (event: Event) => {
     event.preventDefault();
-    const saved = await run(async () => {
+    await run(async () => {
       check(await supabase.auth.updateUser({ password }));
       await supabase.auth.signOut({ scope: "others" }); // whoever knew the old one may still be signed in
     });
-    if (saved) onDone();
   };
   return (
     <main class="alone">
