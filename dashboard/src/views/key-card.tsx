@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { useAction } from "../action";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
@@ -34,7 +34,7 @@ export function KeyCard({ item }: { item: Key }) {
         </span>
       </header>
       {item.litellm_key_id ? (
-        <Secret secret={item.litellm_key_id} name={item.name} />
+        <Secret key={item.litellm_key_id} secret={item.litellm_key_id} name={item.name} />
       ) : (
         <p class="hint">The text of this key is not known here{item.key_preview ? `; it ends in ${item.key_preview.slice(-4)}` : ""}.</p>
       )}
@@ -63,15 +63,27 @@ export function KeyCard({ item }: { item: Key }) {
   );
 }
 
-/** The key itself: in the page only while it is revealed. */
+const REVEALED_MS = 60_000;
+
+/** The key itself: in the page only while it is revealed, and somebody may be looking. */
 function Secret({ secret, name }: { secret: string; name: string }) {
   const { say } = useApp();
   const [shown, setShown] = useState(false);
+  useEffect(() => {
+    if (!shown) return;
+    const hide = () => setShown(false);
+    const timer = setTimeout(hide, REVEALED_MS);
+    document.addEventListener("visibilitychange", hide);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", hide);
+    };
+  }, [shown]);
   return (
     <div class="secret">
       <code class={shown ? "shown" : ""}>{shown ? secret : masked(secret)}</code>
       <span class="secret-actions">
-        <button type="button" aria-label={`${shown ? "Hide" : "Reveal"} ${name}`} aria-pressed={shown} onClick={() => setShown(!shown)}>
+        <button type="button" aria-label={`${shown ? "Hide" : "Reveal"} ${name}`} onClick={() => setShown(!shown)}>
           {shown ? "Hide" : "Reveal"}
         </button>
         <CopyButton text={() => secret} label={`Copy ${name}`} said={`${name} is copied.`} say={say} />
