@@ -139,16 +139,23 @@ function NextTry({ at, away }: { at: string; away: boolean }) {
   return due ? <>It is being tried again now.</> : <>The next try is <Time at={at} />.</>;
 }
 
-const period = (item: Key) => (item.budget_duration === "30d" ? "a month" : `per ${item.budget_duration ?? "period"}`);
+const PERIODS: Record<string, string> = { "1d": "a day", "7d": "a week", "30d": "a month" };
+const period = ({ budget_duration: duration }: Key) => (duration ? (PERIODS[duration] ?? `per ${duration}`) : "in all");
 
 function Cap({ item }: { item: Key }) {
+  const { live, config } = useApp();
+  const held = (live.picture?.balance.value?.credits ?? 0) * config.credit_value_cents;
   const budget = item.max_budget ?? 0;
   const spent = item.period?.spent_cents ?? null;
   const left = Math.max(0, budget - (spent ?? 0));
   return (
     <div class="cap">
       <p>
-        {item.cap === "wallet" ? (
+        {item.cap === "wallet" && item.max_budget !== null && budget < held ? (
+          <>
+            <strong>At most {cents(budget)} {period(item)}</strong>, <span class="hint">set by the people who run this service</span>
+          </>
+        ) : item.cap === "wallet" ? (
           <>
             <strong>No cap of its own</strong> <span class="hint">may spend what the wallet holds</span>
           </>
