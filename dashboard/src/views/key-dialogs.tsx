@@ -49,12 +49,13 @@ const CapField = ({ limits, change, required }: FieldsProps & { required?: boole
   />
 );
 
-const RateFields = ({ limits, change }: FieldsProps) => (
+const RateFields = ({ limits, change, item }: FieldsProps & { item?: Key }) => (
   <div class="pair">
     <TextField
       label="Requests per minute"
       value={limits.rpm}
       onInput={(rpm) => change({ ...limits, rpm })}
+      required={item?.rpm_limit != null} // a limit can be changed, not taken away
       inputMode="numeric"
       pattern="[1-9][0-9]{0,8}"
       title="A whole number above 0."
@@ -64,6 +65,7 @@ const RateFields = ({ limits, change }: FieldsProps) => (
       label="Tokens per minute"
       value={limits.tpm}
       onInput={(tpm) => change({ ...limits, tpm })}
+      required={item?.tpm_limit != null}
       inputMode="numeric"
       pattern="[1-9][0-9]{0,8}"
       title="A whole number above 0."
@@ -171,7 +173,7 @@ export function EditKey({ item, onClose }: { item: Key; onClose: () => void }) {
           ]}
         />
         {cap === "fixed" && <CapField limits={limits} change={change} required />}
-        <RateFields limits={limits} change={change} />
+        <RateFields limits={limits} change={change} item={item} />
       </DialogForm>
     </Dialog>
   );
