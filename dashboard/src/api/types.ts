@@ -73,6 +73,8 @@ export interface Payment {
   amount: number;
   currency: string;
   authorization_url: string | null;
+  /** A person decided against it: the money is given back. */
+  refused: boolean;
   waiting_for: Step | null;
   timeline: Record<Step, string | null>;
 }

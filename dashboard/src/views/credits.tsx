@@ -55,7 +55,9 @@ function CurrentPayment({ payment }: { payment: Payment }) {
   );
 }
 
-const STATES: Record<string, ["good" | "wait" | "bad" | "plain", string]> = {
+type State = ["good" | "wait" | "bad" | "plain", string];
+
+const STATES: Record<string, State> = {
   pending: ["wait", "Not paid yet"],
   success: ["good", "Paid"],
   failed: ["bad", "Failed"],
@@ -63,7 +65,12 @@ const STATES: Record<string, ["good" | "wait" | "bad" | "plain", string]> = {
   needs_review: ["wait", "Being looked at"],
   reversed: ["plain", "Given back"],
 };
-const UNOPENED = ["plain", "Not opened"] as const;
+
+function stateOf(payment: Payment): State {
+  if (isUnopened(payment)) return ["plain", "Not opened"];
+  if (payment.status === "failed" && payment.refused) return ["bad", "Not accepted: your money is given back"];
+  return STATES[payment.status] ?? ["plain", payment.status];
+}
 
 function PaymentList({ payments }: { payments: Payment[] }) {
   const [receipt, setReceipt] = useState<Payment | null>(null);
@@ -72,8 +79,7 @@ function PaymentList({ payments }: { payments: Payment[] }) {
     <>
       <ul class="payments">
         {payments.map((payment) => {
-          const unopened = isUnopened(payment);
-          const [tone, word] = unopened ? UNOPENED : (STATES[payment.status] ?? ["plain", payment.status]);
+          const [tone, word] = stateOf(payment);
           return (
             <li key={payment.reference}>
               <details>
@@ -84,7 +90,7 @@ function PaymentList({ payments }: { payments: Payment[] }) {
                   {payment.timeline.ordered && <time dateTime={payment.timeline.ordered} title={fullTime(payment.timeline.ordered)}>{shownDay(payment.timeline.ordered)}</time>}
                   <Badge tone={tone}>{word}</Badge>
                 </summary>
-                {unopened ? <p>Its checkout has not opened, so nothing was paid. Buy again for another.</p> : <Timeline payment={payment} />}
+                {isUnopened(payment) ? <p>Its checkout has not opened, so nothing was paid. Buy again for another.</p> : <Timeline payment={payment} />}
                 {payment.status === "pending" && payment.authorization_url && (
                   <p>
                     <a href={payment.authorization_url} target="_blank" rel="noopener noreferrer">

@@ -44,7 +44,7 @@ export function Packages() {
       try {
         const checkout = await api.post<Checkout>("/api/credits/checkout", { package_id: offer.id });
         if (tab) tab.location.replace(checkout.authorization_url);
-        say(tab ? "The checkout is open in another tab." : "The order is made. Go to the checkout below.");
+        say(tab ? "The checkout is open in another tab." : "The order is made. Go to the checkout above.");
       } catch (thrown) {
         tab?.close();
         throw thrown;
