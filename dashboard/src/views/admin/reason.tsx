@@ -25,7 +25,7 @@ export function Reason({ title, action, danger, does, onClose, children }: Props
     <Dialog title={title} onClose={onClose}>
       <DialogForm busy={busy} error={error} action={action} danger={danger ?? false} onSubmit={submit} onClose={onClose}>
         {children}
-        <TextField label="Reason" value={reason} onInput={setReason} required maxLength={500} hint="It is kept in the audit log." autoComplete="off" />
+        <TextField label="Reason" value={reason} onInput={setReason} required maxLength={500} hint="Kept in the audit log; the account's owner can read it." autoComplete="off" />
       </DialogForm>
     </Dialog>
   );
