@@ -1,5 +1,5 @@
 import type { ComponentType } from "preact";
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { User } from "@supabase/supabase-js";
 import type { Api } from "./api/api";
 import { signOut } from "./api/config";
@@ -35,6 +35,7 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
   useEffect(() => {
     document.title = `${NAMES[view]} · Keyfund`;
   }, [view]);
+  useFocusOn(view);
 
   return (
     <AppContext.Provider value={{ api, config, user, live, say }}>
@@ -92,6 +93,16 @@ function useSpoken(): [string, (message: string) => void] {
     timer.current = window.setTimeout(() => setSpoken(""), 6000);
   }, []);
   return [spoken, say];
+}
+
+/** A link inside of a view goes with it, and the focus with the link: the next view's heading is where to go on. */
+function useFocusOn(view: View): void {
+  const before = useRef(view);
+  useLayoutEffect(() => {
+    if (before.current === view) return;
+    before.current = view;
+    (document.querySelector<HTMLElement>("main h1") ?? document.getElementById("main"))?.focus();
+  }, [view]);
 }
 
 /** Whether to offer the administrators' view. What it calls is checked in the database each time. */
