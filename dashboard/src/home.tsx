@@ -2,7 +2,6 @@ import type { ComponentType } from "preact";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { User } from "@supabase/supabase-js";
 import type { Api } from "./api/api";
-import { signOut } from "./api/config";
 import type { Config } from "./api/types";
 import { AppContext } from "./app-context";
 import { useLive } from "./live";
@@ -55,7 +54,7 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
           <div class="person">
             <span class="email">{user.email}</span>
             <ThemeButton />
-            <button type="button" class="quiet" onClick={() => void signOut(api.supabase)}>
+            <button type="button" class="quiet" onClick={() => void api.supabase.auth.signOut({ scope: "local" })}>
               Sign out
             </button>
           </div>
@@ -109,7 +108,7 @@ function useFocusOn(view: View): void {
 function useAdministrator(api: Api): boolean {
   const [is, setIs] = useState(false);
   useEffect(() => {
-    api.isAdministrator().then(setIs, () => setIs(false));
+    api.read<boolean | null>("is_administrator").then((answer) => setIs(answer === true), () => setIs(false));
   }, [api]);
   return is;
 }

@@ -51,7 +51,7 @@ export function useLive(api: Api, config: Config, user: User): Live {
     const [keys, status, balance, payments, isSuspended] = await Promise.allSettled([
       api.get<KeyList>("/api/keys/manage"),
       api.get<Status>("/api/status"),
-      api.rpc<Balance>("read_balance"),
+      api.read<Balance>("read_balance"),
       api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions),
       readSuspension(api),
     ]);
@@ -75,9 +75,8 @@ function merge<T>(before: Part<T> | undefined, settled: PromiseSettledResult<T>)
 }
 
 async function readSuspension(api: Api): Promise<boolean> {
-  const { data, error, status } = await api.supabase.from("profiles").select("status").maybeSingle();
-  if (error) throw api.databaseError(status, error);
-  return data?.status === "suspended";
+  const profile = await api.query<{ status: string } | null>((supabase) => supabase.from("profiles").select("status").maybeSingle());
+  return profile?.status === "suspended";
 }
 
 /** Look again soon after Supabase tells of a change of one's rows: once for all that change together. */

@@ -24,7 +24,7 @@ export function EstimateView() {
   const ask = (event: Event) => {
     event.preventDefault();
     return run(async () => {
-      setTold({ question, estimate: await api.post<Estimate>("/api/usage/estimate", { model, prompt, max_tokens: Number(most) }) });
+      setTold({ question, estimate: await api.ask<Estimate>("/api/usage/estimate", { model, prompt, max_tokens: Number(most) }) });
     });
   };
   const flat = estimate && (estimate.source.tokens === "flat" || estimate.source.cost === "flat");

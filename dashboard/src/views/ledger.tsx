@@ -23,18 +23,14 @@ export function Ledger({ balance }: { balance: number | undefined }) {
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let current = true;
-    const asked = api.supabase.from("credit_ledger").select("id,delta,kind,reason,balance_after,created_at");
-    asked
-      .order("id", { ascending: false })
-      .limit(size)
-      .then(({ data, error: refused, status }) => {
+    api.newest<LedgerEntry>("credit_ledger", "id,delta,kind,reason,balance_after,created_at", size, null).then(
+      (read) => {
         if (!current) return;
-        if (refused) setError(asApiError(api.databaseError(status, refused)));
-        else {
-          setEntries(data as LedgerEntry[]);
-          setError(undefined);
-        }
-      });
+        setEntries(read);
+        setError(undefined);
+      },
+      (thrown) => current && setError(asApiError(thrown)),
+    );
     return () => {
       current = false;
     };

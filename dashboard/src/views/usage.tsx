@@ -317,9 +317,10 @@ function useUsage(query: string) {
     const abort = new AbortController();
     setBusy(true);
     api
-      .get<Usage>(`/api/analytics/usage?${query}`, abort.signal)
+      .get<Usage>(`/api/analytics/usage?${query}`)
       .then(
         (answer) => {
+          if (abort.signal.aborted) return;
           setUsage(answer);
           setError(undefined);
         },

@@ -15,14 +15,14 @@ export function Accounts({ turn, onChange }: { turn: number; onChange: () => voi
   const [typed, setTyped] = useState("");
   const [search, setSearch] = useState("");
   const [ask, setAsk] = useState<Ask>(null);
-  const load = useCallback(() => api.rpc<FoundAccount[]>("find_accounts", { search, page_size: 20 }), [api, search, turn]);
+  const load = useCallback(() => api.read<FoundAccount[]>("find_accounts", { search, page_size: 20 }), [api, search, turn]);
   const { data: accounts, error, reload } = useAsked(load);
   const { busy, error: refused, run } = useAction();
   const begin = (what: What, account: FoundAccount) => setAsk({ what, account, id: crypto.randomUUID() });
 
   const resync = (account: FoundAccount) =>
     run(async () => {
-      await api.rpc("resync_account", { account_id: account.user_id });
+      await api.change("resync_account", { account_id: account.user_id });
       say("The wallet and the failed keys are on their way again.");
       onChange();
     });
@@ -121,7 +121,7 @@ function AccountDialog({ ask, onClose, onChange }: { ask: NonNullable<Ask>; onCl
   if (what === "adjust") {
     const adjust = async (reason: string) => {
       // The id is this dialog's: sending it again after a lost answer changes nothing.
-      await api.rpc("adjust_credits", { account_id: account.user_id, credits: Number(credits), reason, adjustment_id: id });
+      await api.change("adjust_credits", { account_id: account.user_id, credits: Number(credits), reason, adjustment_id: id });
       done(`The credits of ${name} are adjusted.`);
     };
     return (
@@ -141,7 +141,7 @@ function AccountDialog({ ask, onClose, onChange }: { ask: NonNullable<Ask>; onCl
   }
   const suspend = what === "suspend";
   const change = async (reason: string) => {
-    await api.rpc(suspend ? "suspend_account" : "reinstate_account", { account_id: account.user_id, reason });
+    await api.change(suspend ? "suspend_account" : "reinstate_account", { account_id: account.user_id, reason });
     done(suspend ? `${name} is suspended.` : `${name} is reinstated.`);
   };
   return (

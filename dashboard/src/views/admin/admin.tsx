@@ -15,7 +15,7 @@ import { Reports } from "./reports";
 export function AdminView() {
   const { api } = useApp();
   const [turn, setTurn] = useState(0);
-  const load = useCallback(() => api.rpc<Concerns>("read_concerns"), [api, turn]);
+  const load = useCallback(() => api.read<Concerns>("read_concerns"), [api, turn]);
   const { data: concerns, error, reload } = useAsked(load);
   const changed = () => setTurn(turn + 1);
   return (

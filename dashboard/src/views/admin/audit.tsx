@@ -9,12 +9,7 @@ const PAGE = 25;
 export function Audit({ turn }: { turn: number }) {
   const { api } = useApp();
   const [size, setSize] = useState(PAGE);
-  const load = useCallback(async () => {
-    const asked = api.supabase.from("audit_log").select("*").order("id", { ascending: false }).limit(size);
-    const { data, error, status } = await asked;
-    if (error) throw api.databaseError(status, error);
-    return data as AuditEntry[];
-  }, [api, size, turn]);
+  const load = useCallback(() => api.newest<AuditEntry>("audit_log", "*", size, null), [api, size, turn]);
   const { data: entries, error, reload } = useAsked(load);
   return (
     <section class="card" aria-labelledby="audit">

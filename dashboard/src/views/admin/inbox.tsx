@@ -18,13 +18,13 @@ const KINDS: [Kind, string][] = [
 export function Inbox({ turn, onChange }: { turn: number; onChange: () => void }) {
   const { api, say } = useApp();
   const [kind, setKind] = useState<Kind>("failing");
-  const load = useCallback(() => api.rpc<InboxEvent[]>("list_events", { only_kind: kind, page_size: 50 }), [api, kind, turn]);
+  const load = useCallback(() => api.read<InboxEvent[]>("list_events", { only_kind: kind, page_size: 50 }), [api, kind, turn]);
   const { data: events, error, reload } = useAsked(load);
   const { busy, error: refused, run } = useAction();
 
   const replay = (chosen: { event_ids: number[] } | { only_failing: true }) =>
     run(async () => {
-      const replayed = await api.rpc<number>("replay_events", chosen);
+      const replayed = await api.change<number>("replay_events", chosen);
       say(`${plural(replayed, "event")} will be handled again.`);
       onChange();
     });

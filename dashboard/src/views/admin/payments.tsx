@@ -27,7 +27,7 @@ export function Payments({ heading, status, turn, onChange }: Props) {
   const [before, setBefore] = useState<string | null>(null);
   const [open, setOpen] = useState<string | null>(null);
   const load = useCallback(
-    () => api.rpc<FoundPayment[]>("find_payments", { search, status: status ?? null, before_reference: before, page_size: PAGE }),
+    () => api.read<FoundPayment[]>("find_payments", { search, status: status ?? null, before_reference: before, page_size: PAGE }),
     [api, search, status, before, turn],
   );
   const { data: payments, error, reload } = useAsked(load);
@@ -114,7 +114,7 @@ function PaymentDialog({ reference, onClose, onChange }: { reference: string; on
   const [ask, setAsk] = useState<Ask>(null);
   const { busy, error, run } = useAction();
   const load = useCallback(() => {
-    api.rpc<PaymentDetail>("read_payment", { reference }).then(setPayment, (thrown) => setMissing(asApiError(thrown)));
+    api.read<PaymentDetail>("read_payment", { reference }).then(setPayment, (thrown) => setMissing(asApiError(thrown)));
   }, [api, reference]);
   useEffect(load, [load]);
 
@@ -125,7 +125,7 @@ function PaymentDialog({ reference, onClose, onChange }: { reference: string; on
     onChange();
   };
   const decide = (accept: boolean) => async (reason: string) => {
-    await api.rpc("decide_review", { reference, accept, reason });
+    await api.change("decide_review", { reference, accept, reason });
     done(accept ? "The payment is credited." : "The payment is refused.");
   };
   const refund = async (reason: string) => {

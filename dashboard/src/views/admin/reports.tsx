@@ -21,7 +21,7 @@ export const Reports = ({ turn }: { turn: number }) => (
 
 function ReportCard({ id, heading, name, turn }: { id: string; heading: string; name: string; turn: number }) {
   const { api } = useApp();
-  const load = useCallback(() => api.rpc<Report | null>(name), [api, name, turn]);
+  const load = useCallback(() => api.read<Report | null>(name), [api, name, turn]);
   const { data, error, reload } = useAsked(load);
   return (
     <section class="card" aria-labelledby={id}>
