@@ -11,6 +11,7 @@ const moment = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle:
 export const count = (value: number) => whole.format(value);
 const isSmall = (value: number) => value !== 0 && Math.abs(value) < 0.01;
 export const number = (value: number) => (isSmall(value) ? fine : decimal).format(value);
+export const signed = (value: number) => `${value > 0 ? "+" : "−"}${count(Math.abs(value))}`;
 export const plural = (value: number, one: string, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
 export const dollars = (value: number) =>
@@ -44,6 +45,8 @@ export function addDays(date: string, days: number): string {
   moved.setUTCDate(moved.getUTCDate() + days);
   return isoDay(moved);
 }
+
+export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What to show of a key while it is masked. */
 export const masked = (key: string) => `${key.slice(0, 3)}${"•".repeat(12)}${key.slice(-4)}`;

@@ -62,7 +62,7 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
         <StatusLine picture={live.picture} />
       </header>
       <main id="main" tabIndex={-1}>
-        {live.picture?.isSuspended.value && (
+        {live.picture?.isSuspended.data && (
           <Notice tone="bad">
             This account is suspended: calls are refused, and nothing can be made or bought. Nothing of yours is lost. Ask the people who run this
             service.

@@ -13,7 +13,7 @@ import { Wallet } from "./wallet";
 export function CreditsView() {
   const { live, config } = useApp();
   const part = live.picture?.payments;
-  const payments = part?.value;
+  const payments = part?.data;
   const current = payments?.find(isUnderWay);
   return (
     <>
@@ -33,7 +33,7 @@ export function CreditsView() {
           <Skeleton label="your payments" lines={3} />
         )}
       </section>
-      <Ledger balance={live.picture?.balance.value?.credits} />
+      <Ledger balance={live.picture?.balance.data?.credits} />
     </>
   );
 }

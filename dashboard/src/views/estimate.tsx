@@ -16,7 +16,7 @@ export function EstimateView() {
   const [told, setTold] = useState<{ question: string; estimate: Estimate }>();
   const { busy, error, run } = useAction();
   const model = chosen || models?.[0] || "";
-  const balance = live.picture?.balance.value?.credits;
+  const balance = live.picture?.balance.data?.credits;
 
   const question = JSON.stringify([model, prompt, most]);
   const estimate = told?.question === question ? told.estimate : undefined; // never a figure beside another question

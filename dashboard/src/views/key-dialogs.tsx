@@ -44,7 +44,7 @@ const CapField = ({ limits, change, required }: FieldsProps & { required?: boole
     inputMode="decimal"
     pattern="[0-9]{1,7}(\.[0-9]{1,2})?"
     title="A number of dollars, such as 5 or 2.50."
-    required={required ?? false}
+    required={required}
     autoComplete="off"
   />
 );

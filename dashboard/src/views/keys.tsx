@@ -11,7 +11,7 @@ export function KeysView() {
   const { live } = useApp();
   const [creating, setCreating] = useState(false);
   const part = live.picture?.keys;
-  const list = part?.value;
+  const list = part?.data;
   const off = list?.litellm.status === "not_configured";
 
   return (

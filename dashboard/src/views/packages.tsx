@@ -29,7 +29,7 @@ export function Packages() {
   useEffect(load, [api]);
 
   const currencies = [...new Set(packages?.map((one) => one.currency))];
-  const paidIn = live.picture?.payments.value?.[0]?.currency;
+  const paidIn = live.picture?.payments.data?.[0]?.currency;
   const shown = [currency, paidIn, currencies[0]].find((one) => one && currencies.includes(one)) ?? "";
   const choose = (chosen: string) => {
     setCurrency(chosen);

@@ -32,7 +32,7 @@ export function UsageView() {
   }, [start, end, model, keyId]);
   const { usage, error, busy, reload } = useUsage(query);
   const models = useSeenModels(usage);
-  const keys = live.picture?.keys.value?.keys ?? [];
+  const keys = live.picture?.keys.data?.keys ?? [];
 
   const choose = (days: string) => {
     setRange(days);
@@ -223,7 +223,7 @@ function Figures({ usage }: { usage: Usage }) {
 
 function BurnCard({ usage }: { usage: Usage }) {
   const { live, config } = useApp();
-  const left = live.picture?.balance.value?.credits;
+  const left = live.picture?.balance.data?.credits;
   const ledger = useLedger();
   const rate = left === undefined ? null : burn(usage, left);
   return (

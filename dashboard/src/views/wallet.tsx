@@ -12,7 +12,7 @@ const LOW: Record<number, string> = {
 export function Wallet({ onCredits = false }: { onCredits?: boolean }) {
   const { live, config } = useApp();
   const part = live.picture?.balance;
-  const balance = part?.value;
+  const balance = part?.data;
   if (!balance) {
     return part?.error ? <Missing error={part.error} what="Your credits" retry={live.refresh} /> : <Skeleton label="your balance" lines={2} />;
   }

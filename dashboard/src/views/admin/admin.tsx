@@ -69,7 +69,7 @@ function Waiting({ concerns }: { concerns: Concerns }) {
 
 function Health() {
   const { live } = useApp();
-  const status = live.picture?.status.value;
+  const status = live.picture?.status.data;
   return (
     <section class="card" aria-labelledby="health">
       <h2 id="health">How things are</h2>

@@ -14,7 +14,7 @@ interface Page {
 
 export function FailingKeys({ turn, onChange }: { turn: number; onChange: () => void }) {
   const { api, live, say } = useApp();
-  const away = live.picture?.status.value?.litellm.connected === false;
+  const away = live.picture?.status.data?.litellm.connected === false;
   const [after, setAfter] = useState<string | null>(null);
   const load = useCallback(() => api.get<Page>(`/api/keys/sync?all=true&limit=20${after ? `&after=${after}` : ""}`), [api, after, turn]);
   const { data, error, reload } = useAsked(load);
