@@ -56,6 +56,12 @@ export interface Balance {
   topped_up_at: string | null;
 }
 
+/** At the end of a day, UTC. */
+export interface DailyBalance {
+  day: string;
+  credits: number;
+}
+
 export interface Package {
   id: string;
   name: string;
@@ -103,7 +109,7 @@ export interface Usage {
   start_date: string;
   end_date: string;
   days: (Tally & { date: string; model: string })[];
-  keys?: (Tally & { key_id: string | null; name: string })[];
+  keys: (Tally & { key_id: string | null; name: string })[];
   total: Tally;
 }
 
