@@ -4,6 +4,7 @@ import type { User } from "@supabase/supabase-js";
 import type { Api } from "./api/api";
 import type { Config } from "./api/types";
 import { AppContext } from "./app-context";
+import { useAsked } from "./asked";
 import { useLive } from "./live";
 import { onDemand } from "./on-demand";
 import { VIEWS, useView, type View } from "./route";
@@ -22,6 +23,8 @@ const SHOWS: Record<View, ComponentType> = {
   estimate: EstimateView,
   admin: onDemand("the administration", () => import("./views/admin/admin").then((module) => module.AdminView)),
 };
+
+const RETRY_MS = 10_000;
 
 export function Home({ api, config, user }: { api: Api; config: Config; user: User }) {
   const live = useLive(api, config, user);
@@ -106,9 +109,12 @@ function useFocusOn(view: View): void {
 
 /** Whether to offer the administrators' view. What it calls is checked in the database each time. */
 function useAdministrator(api: Api): boolean {
-  const [is, setIs] = useState(false);
+  const load = useCallback(() => api.read<boolean | null>("is_administrator"), [api]);
+  const { data, error, reload } = useAsked(load);
   useEffect(() => {
-    api.read<boolean | null>("is_administrator").then((answer) => setIs(answer === true), () => setIs(false));
-  }, [api]);
-  return is;
+    if (!error) return;
+    const timer = setTimeout(reload, RETRY_MS);
+    return () => clearTimeout(timer);
+  }, [error, reload]);
+  return data === true;
 }
