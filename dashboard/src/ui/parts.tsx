@@ -50,24 +50,6 @@ export const Failure = ({ error, retry }: { error: ApiError | undefined; retry?:
     </p>
   ) : null;
 
-/** What is shown where something could not be loaded. */
-export function Missing({ error, what, retry }: { error: ApiError; what: string; retry?: () => void }) {
-  const gone = error.status === 404;
-  return (
-    <div class="empty">
-      <p>
-        <strong>{gone ? `${what} are not available here yet.` : `${what} cannot be shown right now.`}</strong>
-      </p>
-      {!gone && <p>{error.message}</p>}
-      {!gone && retry && (
-        <button type="button" onClick={retry}>
-          Try again
-        </button>
-      )}
-    </div>
-  );
-}
-
 export const Empty = ({ title, children }: { title: string; children?: ComponentChildren }) => (
   <div class="empty">
     <p>
@@ -181,11 +163,4 @@ export function CopyButton({ text, label, said, children }: CopyProps) {
 
 export const Meter = ({ label, value, max, low }: { label: string; value: number; max: number; low?: boolean }) => (
   <progress class={low ? "low" : undefined} aria-label={label} value={Math.max(0, Math.min(value, max))} max={max || 1} />
-);
-
-/** A table that scrolls by itself where it is too wide. */
-export const TableBox = ({ label, wide, children }: { label: string; wide?: boolean; children: ComponentChildren }) => (
-  <div class={wide ? "table-box wide" : "table-box"} role="group" aria-label={label} tabIndex={0}>
-    <table>{children}</table>
-  </div>
 );
