@@ -76,20 +76,12 @@ export function UsageView() {
 
 const Source = ({ usage }: { usage: Usage }) => (
   <p class="as-of">
-    {usage.source === "local" ? (
-      <>
-        <Badge tone="wait">Local data</Badge>{" "}
-        {usage.as_of ? (
-          <>
-            LiteLLM was not asked just now; this is what it said <Time at={usage.as_of} />.
-          </>
-        ) : (
-          "LiteLLM was not asked yet."
-        )}
-      </>
+    {usage.source === "litellm" ? (
+      <>From LiteLLM{usage.as_of && <>, as of <Time at={usage.as_of} /></>}.</>
     ) : (
       <>
-        From LiteLLM{usage.as_of && <>, as of <Time at={usage.as_of} /></>}.
+        <Badge tone="wait">Local data</Badge>{" "}
+        {usage.as_of ? <>LiteLLM was not asked just now; this is what it said <Time at={usage.as_of} />.</> : "LiteLLM was not asked yet."}
       </>
     )}{" "}
     Days begin at midnight, {usage.time_zone}.
@@ -109,7 +101,12 @@ function Figures({ usage, hasBudget }: { usage: Usage; hasBudget: boolean }) {
     );
   }
   const { total } = usage;
-  const totals = [["Spent", micros(total.spend_micros)], ["Credits", number(total.credits)], ["Requests", count(total.requests)], ["Tokens", count(measureOf(total, "tokens"))]];
+  const totals = [
+    ["Spent", micros(total.spend_micros)],
+    ["Credits", number(total.credits)],
+    ["Requests", count(total.requests)],
+    ["Tokens", count(measureOf(total, "tokens"))],
+  ];
   return (
     <div class="figures">
       <dl class="totals card">
