@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -141,16 +142,17 @@ async def test_a_key_is_changed_as_wanted(subject: Subject, changes: dict[str, A
 
 async def test_a_change_of_the_cap_leaves_its_reset_where_it_is(subject: Subject) -> None:
     """Given again, the same period is counted from now: a reset that was due would never come."""
-    key = await subject.key(budget_duration="3600s")
+    key = await subject.key(budget_duration="1s")
     made = await subject.gateway.read_key(key.key_hash)
+    assert made is not None
+    assert made.resets_at is not None
+    await asyncio.sleep(max(0, (made.resets_at - datetime.now(UTC)).total_seconds()) + 0.01)  # it is due
     await subject.gateway.update_key(replace(key, budget_cents=77))
     changed = await subject.gateway.read_key(key.key_hash)
     await subject.gateway.update_key(key, new_period=True)
     renewed = await subject.gateway.read_key(key.key_hash)
-    assert made is not None
     assert changed is not None
     assert renewed is not None
-    assert made.resets_at is not None
     assert made.resets_at == changed.resets_at
     assert renewed.resets_at is not None
     assert renewed.resets_at > made.resets_at
