@@ -109,7 +109,7 @@ def test_an_adjustment_whose_answer_was_lost_is_booked_once(administrator: Visit
     owner = world.sign_up()
     row = find(administrator, owner)
     held: list[Route] = []
-    administrator.page.route("**/rpc/adjust_credits", held.append, times=1)
+    administrator.page.route("**/rpc/adjust_credits", lambda route: held.append(route), times=1)  # noqa: PLW0108
     administrator.expect_refusals("net::ERR_FAILED")
     row.get_by_role("button", name="Adjust credits").click()
     dialog = administrator.dialog()

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { useAction } from "../action";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
@@ -67,7 +67,7 @@ const REVEALED_MS = 60_000;
 /** The key itself: in the page only while it is revealed, and somebody may be looking. */
 function Secret({ secret, name }: { secret: string; name: string }) {
   const [shown, setShown] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!shown) return;
     const hide = () => setShown(false);
     const timer = setTimeout(hide, REVEALED_MS);
