@@ -3,17 +3,16 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
-import httpx
 import psycopg
 import pytest
 
 from dev.control import Control
 from dev.postgres import SUPERUSER
 from dev.stack import ROOT, Stack, claim
-from tests.support import Connection, Database, SqlServer, User
+from tests.support import Connection, Database, SqlServer, User, sign_up_at
 
 
 @pytest.fixture(scope="session")
@@ -61,21 +60,7 @@ def admin_db(stack: Stack) -> Iterator[Connection]:
 @pytest.fixture(scope="session")
 def sign_up(env: dict[str, str]) -> Callable[..., User]:
     """Sign somebody new up, over HTTP as a browser would."""
-
-    def sign_up(email: str | None = None, **data: object) -> User:
-        address = email or f"user-{uuid4().hex[:12]}@example.com"
-        password = uuid4().hex
-        answer = httpx.post(
-            f"{env['SUPABASE_URL']}/auth/v1/signup",
-            headers={"apikey": env["SUPABASE_ANON_KEY"]},
-            json={"email": address, "password": password, "data": data},
-            timeout=30,
-        )
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
-        return User(body["user"]["id"], body["user"]["email"], password, body["access_token"])
-
-    return sign_up
+    return partial(sign_up_at, env)
 
 
 @pytest.fixture(scope="session")

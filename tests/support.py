@@ -2,14 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import httpx
 import psycopg
 from psycopg import sql
 
@@ -35,6 +36,21 @@ class User:
     email: str
     password: str
     token: str
+
+
+def sign_up_at(env: Mapping[str, str], email: str | None = None, **data: object) -> User:
+    """Sign somebody new up, over HTTP as a browser would."""
+    address = email or f"user-{uuid4().hex[:12]}@example.com"
+    password = uuid4().hex
+    answer = httpx.post(
+        f"{env['SUPABASE_URL']}/auth/v1/signup",
+        headers={"apikey": env["SUPABASE_ANON_KEY"]},
+        json={"email": address, "password": password, "data": data},
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    return User(body["user"]["id"], body["user"]["email"], password, body["access_token"])
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ create table keyfund.accounts (
   confirmed_at timestamptz,
   changed_at timestamptz,
   urgent boolean not null default false,
+  patient boolean not null default false,
   attempts integer not null default 0,
   refusals integer not null default 0,
   next_attempt_at timestamptz,
@@ -60,6 +61,7 @@ comment on column keyfund.accounts.confirmed_revision is 'The revision that Lite
 comment on column keyfund.accounts.changed_at is 'Since when LiteLLM is behind.';
 comment on column keyfund.accounts.confirmed_at is 'When LiteLLM first showed the user row. Null: it was never seen there.';
 comment on column keyfund.accounts.urgent is 'A block or a revocation waits: it overtakes every other push.';
+comment on column keyfund.accounts.patient is 'Due only because of a change that concerns everybody: whoever is due by themselves goes first.';
 comment on column keyfund.accounts.next_attempt_at is 'When the next visit is due; null: nothing to do, or parked after too many refusals.';
 comment on column keyfund.accounts.unsettled_until is 'Until then a request of unknown outcome may still land: nothing counts as synced before it was read after this.';
 comment on column keyfund.accounts.grant_settled is
@@ -67,20 +69,21 @@ comment on column keyfund.accounts.grant_settled is
 alter table keyfund.accounts enable row level security;
 -- Who may still be granted credits: what the sweep looks at, longest unchecked first.
 create index accounts_ungranted_idx on keyfund.accounts (grant_checked_at nulls first) where not grant_settled;
--- What is due, urgent first: the only rows that a claim looks at.
-create index accounts_due_idx on keyfund.accounts (urgent desc, next_attempt_at) where next_attempt_at is not null;
+-- What is due, urgent first and patient last: the only rows that a claim looks at.
+create index accounts_due_idx on keyfund.accounts (urgent desc, patient, next_attempt_at) where next_attempt_at is not null;
 -- What LiteLLM has not confirmed: the backlog.
 create index accounts_unconfirmed_idx on keyfund.accounts (user_id) where revision > confirmed_revision;
 
 create function keyfund.touch_account(p_user_id uuid, p_urgent boolean default false) returns bigint
 language sql set search_path = '' as $$
   update keyfund.accounts
-  set changed_at = case when revision = confirmed_revision or next_attempt_at is null then now() else changed_at end,
+  set patient = coalesce(current_setting('keyfund.patient', true) = 'on', false) and (patient or next_attempt_at is null),
+      changed_at = case when revision = confirmed_revision or next_attempt_at is null then now() else changed_at end,
       revision = revision + 1, urgent = urgent or p_urgent, attempts = 0, refusals = 0, next_attempt_at = now()
   where user_id = p_user_id
   returning revision;
 $$;
-comment on function keyfund.touch_account(uuid, boolean) is 'Something that LiteLLM must learn has changed: due now, parked or not. Returns the new revision.';
+comment on function keyfund.touch_account(uuid, boolean) is 'Something that LiteLLM must learn has changed: due now, parked or not. Returns the new revision. In a transaction with keyfund.patient on, behind those that are due by themselves.';
 
 create function keyfund.lock_account(p_user_id uuid) returns void
 language sql set search_path = '' as $$

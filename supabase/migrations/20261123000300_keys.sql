@@ -196,6 +196,7 @@ create trigger profiles_status_is_followed after update of status on public.prof
 create function keyfund.follow_settings() returns trigger
 language plpgsql set search_path = '' as $$
 begin
+  perform set_config('keyfund.patient', 'on', true); -- a purchase made a moment later does not wait for everybody
   -- Lower ceilings and other models reach the keys they concern: the rows' own trigger applies them.
   update public.virtual_keys set updated_at = now()
   where state <> 'revoked' and (max_budget > new.most_max_budget or rpm_limit > new.most_rpm_limit
@@ -205,6 +206,7 @@ begin
   if (old.account_rpm_limit, old.account_tpm_limit) is distinct from (new.account_rpm_limit, new.account_tpm_limit) then
     perform keyfund.touch_account(user_id) from keyfund.accounts where confirmed_at is not null;
   end if;
+  perform set_config('keyfund.patient', 'off', true);
   return null;
 end;
 $$;

@@ -160,7 +160,7 @@ begin
   for v_account in
     select * from keyfund.accounts
     where next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
-    order by urgent desc, next_attempt_at limit p_limit
+    order by urgent desc, patient, next_attempt_at limit p_limit
     for update skip locked
   loop
     return next keyfund.lease_account(v_account, p_lease_seconds, p_key_limit);
@@ -168,7 +168,7 @@ begin
 end;
 $$;
 comment on function public.claim_pushes(integer, integer, integer) is
-  'Leases the accounts that are due, blocks and revocations first. None while the breaker is open.';
+  'Leases the accounts that are due, blocks and revocations first, changes that concern everybody last. None while the breaker is open.';
 
 create function public.claim_push(p_user_id uuid, p_lease_seconds integer, p_key_limit integer default 50) returns jsonb
 language plpgsql security definer set search_path = '' as $$

@@ -137,6 +137,10 @@ class Scene(World):
         """The next worker that looks reads what changed there, for all accounts."""
         self.db.execute("update keyfund.gateways set read_at = now() where name = %s", [gateway])
 
+    def read_later(self) -> None:
+        """No worker reads what all accounts did before `read_now`."""
+        self.db.execute(f"update keyfund.gateways set read_at = now() + interval '{FAR}'")
+
     def close_breaker(self) -> None:
         """LiteLLM answers again, and everybody knows; for tests that are not about how they learn of it."""
         self.db.execute("update keyfund.gateways set failures = 0, opened_at = null, probe_at = null")
@@ -168,7 +172,7 @@ class Scene(World):
     def hold_others(self) -> None:
         """Whatever earlier tests left due stays out of this module's way until its end, and so do the
         jobs that read what all accounts did."""
-        self.db.execute(f"update keyfund.gateways set read_at = now() + interval '{FAR}'")
+        self.read_later()
         for table, column in DUE:
             self.db.execute(
                 f"update {table} set {column} = {column} + interval '{FAR}' where {column} is not null"

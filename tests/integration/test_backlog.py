@@ -2,11 +2,18 @@
 
 import json
 import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
+import psycopg
+import pytest
 
+from dev.stack import Stack
 from tests.integration.world import World, until
+from tests.support import sign_up_at
 
 LONG = bool(os.environ.get("LONG"))
 ACCOUNTS, EVENTS, HOURS = (10_000, 10_000, 24) if LONG else (300, 1_000, 6)
@@ -25,6 +32,16 @@ update keyfund.paystack_events set next_attempt_at = next_attempt_at - interval 
 """
 
 
+@pytest.fixture
+def world(homes: Path, run_lock: None) -> Iterator[World]:
+    """On a stack of its own: so many accounts would be in every other test's way."""
+    with (
+        Stack(homes / "backlog") as stack,
+        psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,
+    ):
+        yield World(stack, db, partial(sign_up_at, stack.env))
+
+
 def number(world: World, query: str) -> int:
     row = world.db.execute(query).fetchone()
     assert row is not None
@@ -37,7 +54,6 @@ def memory(world: World, part: str) -> int:
 
 
 def test_a_day_without_litellm_parks_nothing_and_catches_up(world: World) -> None:
-    world.set_failures_aside()
     people = [world.sign_up() for _ in range(3)]
     keys = [world.synced_key(person) for person in people]
     before = memory(world, "worker")

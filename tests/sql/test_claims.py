@@ -253,3 +253,27 @@ def test_after_a_confirmed_push_nothing_is_due(db: Connection) -> None:
     assert row(db, "select count(*) as due from keyfund.accounts where next_attempt_at is not null") == {
         "due": 0
     }
+
+
+def test_a_change_that_concerns_everybody_waits_for_those_who_are_due_by_themselves(db: Connection) -> None:
+    crowd = [sign_up(db) for _ in range(3)]
+    for user_id in crowd:
+        synced_key(db, user_id)
+    db.execute("update keyfund.settings set account_rpm_limit = 7")
+    buyer, late, blocked = crowd[2], due_account(db), sign_up(db)
+    append(db, buyer, 10)  # one of the crowd, for a reason of their own
+    made = synced_key(db, blocked)
+    by_owner(db, blocked, "block_virtual_key", key_id=made["id"])
+    claimed = claim_many(db)
+    assert claimed[0] == str(blocked)
+    assert set(claimed[1:3]) == {str(buyer), str(late)}
+    assert set(claimed[3:]) == {str(user_id) for user_id in crowd[:2]}
+
+
+def test_who_was_due_already_is_not_put_back_by_it(db: Connection) -> None:
+    early, patient = due_account(db), sign_up(db)
+    synced_key(db, patient)
+    finish(db, claim(db, early))
+    append(db, early, 10)
+    db.execute("update keyfund.settings set allowed_models = '{mock-small}'")
+    assert claim_many(db) == [str(early), str(patient)]

@@ -38,7 +38,12 @@ def make_settings(**other: object) -> Settings:
 
 
 def token(user_id: str, **other: object) -> dict[str, str]:
-    claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
+    claims = {
+        "sub": user_id,
+        "aud": "authenticated",
+        "role": "authenticated",
+        "exp": int(time.time()) + 86_400,
+    }
     return {"authorization": f"Bearer {jwt.encode(claims | other, SECRET, algorithm='HS256')}"}
 
 
