@@ -89,7 +89,7 @@ function PaymentList({ payments }: { payments: Payment[] }) {
                 </summary>
                 {isUnopened(payment) ? <p>Its checkout has not opened, so nothing was paid. Buy again for another.</p> : <Timeline payment={payment} />}
                 <p class="hint">
-                  Reference {payment.reference}. {payment.status === "pending" && <CheckoutLink payment={payment} />}
+                  Reference {payment.reference} {payment.status === "pending" && <CheckoutLink payment={payment} />}
                 </p>
               </details>
               {payment.timeline.credited && (

@@ -1,7 +1,7 @@
 import type { Payment, Step } from "../api/types";
 import { Time } from "../ui/parts";
 
-const STEPS: [Step, string, string][] = [
+export const STEPS: [Step, string, string][] = [
   ["ordered", "Ordered", "Making the order."],
   ["webhook", "Paystack told us", "Waiting for your payment at Paystack."],
   ["verified", "Payment verified", "Asking Paystack whether it is paid."],

@@ -4,10 +4,11 @@ import { useAction } from "../../action";
 import type { PaymentDetail } from "../../api/types";
 import { useApp } from "../../app-context";
 import { useAsked } from "../../asked";
-import { capital, count, fullTime, price, sentence, signed } from "../../format";
+import { count, fullTime, price, sentence, signed } from "../../format";
 import { Dialog } from "../../ui/dialog";
 import { Loaded } from "../../ui/loaded";
 import { Failure, Time } from "../../ui/parts";
+import { STEPS } from "../timeline";
 import { Reason } from "./reason";
 
 interface Props {
@@ -125,10 +126,10 @@ function Facts({ payment }: { payment: PaymentDetail }) {
             </dd>
           </>
         )}
-        {Object.entries(payment.timeline).map(([step, at]) => (
+        {STEPS.map(([step, done]) => (
           <Fragment key={step}>
-            <dt>{capital(step)}</dt>
-            <dd>{at ? fullTime(at) : "not yet"}</dd>
+            <dt>{done}</dt>
+            <dd>{payment.timeline[step] ? fullTime(payment.timeline[step]) : "not yet"}</dd>
           </Fragment>
         ))}
       </dl>
