@@ -175,7 +175,8 @@ def test_what_goes_on_after_the_view_is_left_asks_no_more(administrator: Visitor
     )
     with page.expect_request(lambda request: request.method == "POST" and "resync" in request.url):
         administrator.button("Sync all that failed").click()
-    administrator.go("Keys")
+    with page.expect_request("**/api/usage/models"):  # what the next view asks for once the last is done with
+        administrator.go("Keys")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
     held[0].fulfill(json={"ended_at": "2026-11-26T00:00:00Z", "keys": 0, "accounts": 0})
