@@ -1,8 +1,9 @@
-import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useState } from "preact/hooks";
 import type { Session, SupabaseClient } from "@supabase/supabase-js";
 import { Api } from "./api/api";
 import { connect, loadConfig } from "./api/config";
 import type { Config } from "./api/types";
+import { useAsked } from "./asked";
 import { Home } from "./home";
 import { Skeleton } from "./ui/parts";
 import { NewPassword, SignIn } from "./views/sign-in";
@@ -13,25 +14,18 @@ const linkError = new URLSearchParams(location.hash.slice(1)).has("error_descrip
   : "";
 
 export function App() {
-  const [config, setConfig] = useState<Config>();
-  const [failed, setFailed] = useState(false);
-  const load = () => {
-    setFailed(false);
-    loadConfig().then(setConfig, () => setFailed(true));
-  };
-  useEffect(load, []);
-  if (failed) {
-    return (
-      <main class="alone">
-        <h1>Not reachable</h1>
-        <p>The service cannot be reached right now. Nothing of yours is lost.</p>
-        <button type="button" class="main" onClick={load}>
-          Try again
-        </button>
-      </main>
-    );
-  }
-  return config ? <Connected config={config} /> : <Booting />;
+  const { data: config, error, reload } = useAsked(loadConfig);
+  if (config) return <Connected config={config} />;
+  if (!error) return <Booting />;
+  return (
+    <main class="alone">
+      <h1>Not reachable</h1>
+      <p>The service cannot be reached right now. Nothing of yours is lost.</p>
+      <button type="button" class="main" onClick={reload}>
+        Try again
+      </button>
+    </main>
+  );
 }
 
 const Booting = () => (
@@ -50,7 +44,9 @@ function Connected({ config }: { config: Config }) {
   useLayoutEffect(() => {
     const { data } = supabase.auth.onAuthStateChange((event, current) => {
       setSession(current);
+      // Every tab is told of these: each goes on once one of them has the new password.
       if (event === "PASSWORD_RECOVERY") setRecovering(true);
+      if (event === "USER_UPDATED" || event === "SIGNED_OUT") setRecovering(false);
       if (event === "SIGNED_IN") setNotice("");
     });
     return () => data.subscription.unsubscribe();
@@ -59,7 +55,7 @@ function Connected({ config }: { config: Config }) {
   const api = useMemo(() => new Api(supabase, () => void renew(supabase, setNotice)), [supabase]);
   if (session === undefined) return <Booting />;
   if (session === null) return <SignIn supabase={supabase} notice={notice} />;
-  if (recovering) return <NewPassword supabase={supabase} onDone={() => setRecovering(false)} />;
+  if (recovering) return <NewPassword supabase={supabase} />;
   return <Home key={session.user.id} api={api} config={config} user={session.user} />;
 }
 

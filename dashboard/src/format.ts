@@ -3,18 +3,19 @@ import type { Config } from "./api/types";
 const LOCALE = "en";
 const whole = new Intl.NumberFormat(LOCALE);
 const decimal = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 2 });
+const fine = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 4 }); // what a small call costs, in credits
 const relative = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
 const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 const moment = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "medium" });
 
 export const count = (value: number) => whole.format(value);
-export const number = (value: number) => decimal.format(value);
+const isSmall = (value: number) => value !== 0 && Math.abs(value) < 0.01;
+export const number = (value: number) => (isSmall(value) ? fine : decimal).format(value);
+export const signed = (value: number) => `${value > 0 ? "+" : "−"}${count(Math.abs(value))}`;
 export const plural = (value: number, one: string, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
-export function dollars(value: number): string {
-  const small = value !== 0 && Math.abs(value) < 0.01;
-  return new Intl.NumberFormat(LOCALE, { style: "currency", currency: "USD", maximumFractionDigits: small ? 6 : 2 }).format(value);
-}
+export const dollars = (value: number) =>
+  new Intl.NumberFormat(LOCALE, { style: "currency", currency: "USD", maximumFractionDigits: isSmall(value) ? 6 : 2 }).format(value);
 export const cents = (value: number) => dollars(value / 100);
 export const micros = (value: number) => dollars(value / 1_000_000);
 export const worth = (credits: number, config: Config) => cents(credits * config.credit_value_cents);
@@ -44,6 +45,8 @@ export function addDays(date: string, days: number): string {
   moved.setUTCDate(moved.getUTCDate() + days);
   return isoDay(moved);
 }
+
+export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** What to show of a key while it is masked. */
 export const masked = (key: string) => `${key.slice(0, 3)}${"•".repeat(12)}${key.slice(-4)}`;

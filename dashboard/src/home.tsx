@@ -1,10 +1,10 @@
 import type { ComponentType } from "preact";
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { User } from "@supabase/supabase-js";
 import type { Api } from "./api/api";
-import { signOut } from "./api/config";
 import type { Config } from "./api/types";
 import { AppContext } from "./app-context";
+import { useAsked } from "./asked";
 import { useLive } from "./live";
 import { onDemand } from "./on-demand";
 import { VIEWS, useView, type View } from "./route";
@@ -24,6 +24,8 @@ const SHOWS: Record<View, ComponentType> = {
   admin: onDemand("the administration", () => import("./views/admin/admin").then((module) => module.AdminView)),
 };
 
+const RETRY_MS = 10_000;
+
 export function Home({ api, config, user }: { api: Api; config: Config; user: User }) {
   const live = useLive(api, config, user);
   const [spoken, say] = useSpoken();
@@ -35,6 +37,7 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
   useEffect(() => {
     document.title = `${NAMES[view]} · Keyfund`;
   }, [view]);
+  useFocusOn(view);
 
   return (
     <AppContext.Provider value={{ api, config, user, live, say }}>
@@ -54,7 +57,7 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
           <div class="person">
             <span class="email">{user.email}</span>
             <ThemeButton />
-            <button type="button" class="quiet" onClick={() => void signOut(api.supabase)}>
+            <button type="button" class="quiet" onClick={() => void api.supabase.auth.signOut({ scope: "local" })}>
               Sign out
             </button>
           </div>
@@ -62,7 +65,7 @@ export function Home({ api, config, user }: { api: Api; config: Config; user: Us
         <StatusLine picture={live.picture} />
       </header>
       <main id="main" tabIndex={-1}>
-        {live.picture?.isSuspended.value && (
+        {live.picture?.isSuspended.data && (
           <Notice tone="bad">
             This account is suspended: calls are refused, and nothing can be made or bought. Nothing of yours is lost. Ask the people who run this
             service.
@@ -94,11 +97,24 @@ function useSpoken(): [string, (message: string) => void] {
   return [spoken, say];
 }
 
+/** A link inside of a view goes with it, and the focus with the link: the next view's heading is where to go on. */
+function useFocusOn(view: View): void {
+  const before = useRef(view);
+  useLayoutEffect(() => {
+    if (before.current === view) return;
+    before.current = view;
+    (document.querySelector<HTMLElement>("main h1") ?? document.getElementById("main"))?.focus();
+  }, [view]);
+}
+
 /** Whether to offer the administrators' view. What it calls is checked in the database each time. */
 function useAdministrator(api: Api): boolean {
-  const [is, setIs] = useState(false);
+  const load = useCallback(() => api.read<boolean | null>("is_administrator"), [api]);
+  const { data, error, reload } = useAsked(load);
   useEffect(() => {
-    api.isAdministrator().then(setIs, () => setIs(false));
-  }, [api]);
-  return is;
+    if (!error) return;
+    const timer = setTimeout(reload, RETRY_MS);
+    return () => clearTimeout(timer);
+  }, [error, reload]);
+  return data === true;
 }

@@ -1,14 +1,12 @@
-import { useCallback, useEffect, useRef } from "preact/hooks";
+import { useCallback, useEffect } from "preact/hooks";
 import type { User } from "@supabase/supabase-js";
-import { asApiError, type Api, type ApiError } from "./api/api";
+import { asApiError, type Api } from "./api/api";
 import type { Balance, Config, Key, KeyList, Payment, Status } from "./api/types";
+import type { Asked } from "./asked";
 import { usePolled } from "./poll";
 
 /** A part of the picture: the last that was seen of it, and why there is nothing newer. */
-export interface Part<T> {
-  value: T | undefined;
-  error: ApiError | undefined;
-}
+export type Part<T> = Pick<Asked<T>, "data" | "error">;
 
 /** What changes by itself and is shown on every view. */
 export interface Picture {
@@ -25,6 +23,7 @@ export interface Live {
 }
 
 const RECENT_SECONDS = 30 * 60;
+const GATHERED_MS = 300;
 
 /** Its checkout did not open, or not yet: nobody can pay it. */
 export const isUnopened = ({ status, authorization_url, timeline }: Payment): boolean =>
@@ -40,55 +39,60 @@ const isMoving = (key: Key): boolean =>
   key.sync_status === "pending" || (key.sync_status === "failed" && key.next_attempt_at !== null) || (key.former ? isMoving(key.former) : false);
 
 const isBusy = ({ keys, payments, status }: Picture): boolean =>
-  (keys.value?.keys ?? []).some(isMoving) ||
-  (payments.value ?? []).some(isUnderWay) ||
-  status.value?.litellm.connected === false;
+  (keys.data?.keys ?? []).some(isMoving) ||
+  (payments.data ?? []).some(isUnderWay) ||
+  (status.data?.litellm.configured === true && !status.data.litellm.connected);
 
 export function useLive(api: Api, config: Config, user: User): Live {
-  const last = useRef<Picture | undefined>(undefined);
-  const load = useCallback(async () => {
-    const [keys, status, balance, payments, isSuspended] = await Promise.allSettled([
-      api.get<KeyList>("/api/keys/manage"),
-      api.get<Status>("/api/status"),
-      api.rpc<Balance>("read_balance"),
-      api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions),
-      readSuspension(api),
-    ]);
-    last.current = {
-      keys: merge(last.current?.keys, keys),
-      status: merge(last.current?.status, status),
-      balance: merge(last.current?.balance, balance),
-      payments: merge(last.current?.payments, payments),
-      isSuspended: merge(last.current?.isSuspended, isSuspended),
-    };
-    return last.current;
-  }, [api]);
+  const load = useCallback(
+    async (before?: Picture): Promise<Picture> => {
+      const [keys, status, balance, payments, isSuspended] = await Promise.all([
+        part(before?.keys, api.get<KeyList>("/api/keys/manage")),
+        part(before?.status, api.get<Status>("/api/status")),
+        part(before?.balance, api.read<Balance>("read_balance")),
+        part(before?.payments, api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions)),
+        part(before?.isSuspended, readSuspension(api)),
+      ]);
+      return { keys, status, balance, payments, isSuspended };
+    },
+    [api],
+  );
   const { data, refresh } = usePolled(load, isBusy);
   useRealtime(api, config, user, refresh);
   return { picture: data, refresh };
 }
 
-function merge<T>(before: Part<T> | undefined, settled: PromiseSettledResult<T>): Part<T> {
-  if (settled.status === "fulfilled") return { value: settled.value, error: undefined };
-  return { value: before?.value, error: asApiError(settled.reason) };
-}
+const part = <T>(before: Part<T> | undefined, asked: Promise<T>): Promise<Part<T>> =>
+  asked.then(
+    (data) => ({ data, error: undefined }),
+    (thrown) => ({ data: before?.data, error: asApiError(thrown) }),
+  );
 
 async function readSuspension(api: Api): Promise<boolean> {
-  const { data, error, status } = await api.supabase.from("profiles").select("status").maybeSingle();
-  if (error) throw api.databaseError(status, error);
-  return data?.status === "suspended";
+  const profile = await api.query<{ status: string } | null>((supabase) => supabase.from("profiles").select("status").maybeSingle());
+  return profile?.status === "suspended";
 }
 
-/** Look again as soon as Supabase tells of a change of one's rows. */
+/** Look again soon after Supabase tells of a change of one's rows: once for all that change together. */
 function useRealtime(api: Api, config: Config, user: User, refresh: () => Promise<void>): void {
   useEffect(() => {
     if (!config.realtime) return;
+    let timer = 0;
+    const lookSoon = () => {
+      timer ||= window.setTimeout(() => {
+        timer = 0;
+        void refresh();
+      }, GATHERED_MS);
+    };
     const channel = api.supabase.channel("own-rows");
     for (const [table, column] of [["virtual_keys", "user_id"], ["transactions", "user_id"], ["profiles", "id"]] as const) {
       const changes = { event: "*" as const, schema: "public", table, filter: `${column}=eq.${user.id}` };
-      channel.on("postgres_changes", changes, () => void refresh());
+      channel.on("postgres_changes", changes, lookSoon);
     }
     channel.subscribe();
-    return () => void api.supabase.removeChannel(channel);
+    return () => {
+      clearTimeout(timer);
+      void api.supabase.removeChannel(channel);
+    };
   }, [api, config, user.id, refresh]);
 }

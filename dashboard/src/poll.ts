@@ -13,9 +13,9 @@ export interface Polled<T> {
 
 /**
  * Look again and again: quickly while `isBusy`, ever more slowly while nothing happens or it fails, and not at
- * all while the tab is hidden. `refresh` looks at once.
+ * all while the tab is hidden. `load` is told what was seen last; `refresh` looks at once.
  */
-export function usePolled<T>(load: () => Promise<T>, isBusy: (data: T) => boolean): Polled<T> {
+export function usePolled<T>(load: (before?: T) => Promise<T>, isBusy: (data: T) => boolean): Polled<T> {
   const [state, setState] = useState<{ data: T | undefined; error: ApiError | undefined }>({ data: undefined, error: undefined });
   const looking = useRef<() => Promise<void>>(async () => undefined);
 
@@ -23,17 +23,21 @@ export function usePolled<T>(load: () => Promise<T>, isBusy: (data: T) => boolea
     let timer = 0;
     let calm = 0;
     let latest = 0;
+    let ended = false;
+    let seen: T | undefined;
     const look = async (): Promise<void> => {
+      if (ended) return; // whoever began something here may come back after leaving
       clearTimeout(timer);
       const number = ++latest;
       let busy = false;
       try {
-        const data = await load();
-        if (number !== latest) return; // an older answer must not hide a newer one
+        const data = await load(seen);
+        if (ended || number !== latest) return; // an older answer must not hide a newer one
+        seen = data;
         busy = isBusy(data);
         setState({ data, error: undefined });
       } catch (error) {
-        if (number !== latest) return;
+        if (ended || number !== latest) return;
         setState(({ data }) => ({ data, error: asApiError(error) }));
       }
       calm = busy ? 0 : calm + 1;
@@ -53,7 +57,7 @@ export function usePolled<T>(load: () => Promise<T>, isBusy: (data: T) => boolea
     window.addEventListener("online", follow);
     void look();
     return () => {
-      latest = -1;
+      ended = true;
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", follow);
       window.removeEventListener("online", follow);

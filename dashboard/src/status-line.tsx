@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import type { Picture } from "./live";
+import type { Part, Picture } from "./live";
 import { plural } from "./format";
 import { Time } from "./ui/parts";
 
@@ -27,11 +27,14 @@ export function StatusLine({ picture }: { picture: Picture | undefined }) {
 }
 
 function tell(picture: Picture | undefined): Told {
-  const status = picture?.status.value;
-  const failure = picture?.status.error;
-  if (failure?.status === 429) return { tone: "wait", headline: "This page asks too often.", rest: "It goes on by itself in a moment." };
-  if (failure?.isTransient) {
+  const status = picture?.status.data;
+  const failures = Object.values(picture ?? {}).flatMap(({ error }: Part<unknown>) => error ?? []);
+  if (failures.some((error) => error.status === 429)) return { tone: "wait", headline: "This page asks too often.", rest: "It goes on by itself in a moment." };
+  if (failures.some((error) => error.isTransient)) {
     return { tone: "bad", headline: "The service cannot be reached.", rest: "What you see may be old; this page tries again by itself." };
+  }
+  if (failures.length > 0) {
+    return { tone: "wait", headline: "Not all of this could be read.", rest: "What you see may be old; this page tries again by itself." };
   }
   if (!status) return { tone: "plain", headline: "Asking how things are …" };
   const { litellm, worker } = status;
@@ -39,7 +42,7 @@ function tell(picture: Picture | undefined): Told {
     return { tone: "plain", headline: "LiteLLM is not configured here.", rest: "Keys can be made once it is." };
   }
   // Of one's own: the backlog has everybody's, parked ones among them.
-  const moving = picture?.keys.value?.keys.filter((key) => key.sync_status !== "synced").length ?? 0;
+  const moving = picture?.keys.data?.keys.filter((key) => key.sync_status !== "synced").length ?? 0;
   const waiting = moving > 0 && <>{plural(moving, "key")} waiting.</>;
   if (!litellm.connected) {
     return {

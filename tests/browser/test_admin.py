@@ -3,25 +3,31 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
-from tests.browser.visitor import Visitor
-from tests.integration.world import World
+from tests.browser.visitor import LOOK, Visitor, answer_as_a_gateway
+from tests.integration.world import World, until
 from tests.support import User
 
 
 @pytest.fixture
 def administrator(visit: Callable[..., Visitor], world: World) -> Visitor:
-    user = world.sign_up()
-    world.db.execute("insert into keyfund.administrators (user_id) values (%s)", [user.id])
     visitor = visit()
-    visitor.sign_in(user)
+    visitor.sign_in(world.administrator())
     visitor.go("Admin")
     return visitor
 
 
 def section(visitor: Visitor, name: str) -> Locator:
     return visitor.page.get_by_role("region", name=name, exact=True)
+
+
+def find(visitor: Visitor, owner: User) -> Locator:
+    """The account's row."""
+    accounts = section(visitor, "Accounts")
+    accounts.get_by_label("E-mail or account id").fill(owner.email)
+    accounts.get_by_role("button", name="Search").click()
+    return accounts.get_by_role("row", name=owner.email)
 
 
 def give_reason(visitor: Visitor, action: str) -> None:
@@ -83,10 +89,7 @@ def test_an_account_is_found_suspended_reinstated_and_given_credits(
     administrator: Visitor, world: World
 ) -> None:
     owner: User = world.sign_up()
-    accounts = section(administrator, "Accounts")
-    accounts.get_by_label("E-mail or account id").fill(owner.email)
-    accounts.get_by_role("button", name="Search").click()
-    row = accounts.get_by_role("row", name=owner.email)
+    row = find(administrator, owner)
     row.get_by_role("button", name="Suspend").click()
     give_reason(administrator, "Suspend")
     expect(row).to_contain_text("suspended")
@@ -100,3 +103,84 @@ def test_an_account_is_found_suspended_reinstated_and_given_credits(
     log = section(administrator, "Audit log")
     expect(log.get_by_text("account suspended").first).to_be_visible()
     expect(log).to_contain_text("ticket 1234")
+
+
+def test_an_adjustment_whose_answer_was_lost_is_booked_once(administrator: Visitor, world: World) -> None:
+    owner = world.sign_up()
+    row = find(administrator, owner)
+    held: list[Route] = []
+    administrator.page.route("**/rpc/adjust_credits", lambda route: held.append(route), times=1)  # noqa: PLW0108
+    administrator.expect_refusals("net::ERR_FAILED")
+    row.get_by_role("button", name="Adjust credits").click()
+    dialog = administrator.dialog()
+    dialog.get_by_label("Credits").fill("500")
+    dialog.get_by_label("Reason").fill("ticket 1234")
+    dialog.get_by_role("button", name="Adjust", exact=True).click()
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_disabled()
+    administrator.page.keyboard.press("Escape")  # not while it goes on, or its error is told to nobody
+    expect(dialog).to_be_visible()
+    held[0].fetch()
+    held[0].abort()
+    expect(dialog.get_by_role("alert")).to_contain_text("it may have been done")
+    expect(row).to_contain_text("1,000")
+    administrator.page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    row.get_by_role("button", name="Adjust credits").click()
+    dialog.get_by_label("Credits").fill("500")
+    give_reason(administrator, "Adjust")
+    administrator.sees(f"The credits of {owner.email} are adjusted.")
+    assert world.credits(owner) == 1000
+
+
+def test_a_later_page_that_became_empty_leads_back(administrator: Visitor, world: World) -> None:
+    world.set_failures_aside()
+    owner = world.sign_up()
+    for number in range(21):
+        world.create_key(owner, name=f"one of many {number}")
+    until(lambda: all(key["sync_status"] == "synced" for key in world.keys(owner)), what="all are synced")
+    world.park(owner)
+    failing = section(administrator, "Keys that LiteLLM does not have as wanted")
+    administrator.button("Look again").click()
+    expect(failing.get_by_role("button", name="Sync now")).to_have_count(20)
+    failing.get_by_role("button", name="Next page").click()
+    expect(failing.get_by_role("button", name="Sync now")).to_have_count(1)
+    world.set_failures_aside()
+    administrator.button("Look again").click()
+    expect(failing).to_contain_text("Nothing is on this page any more")
+    failing.get_by_role("button", name="First page").click()
+    expect(failing).to_contain_text("No key fails")
+
+
+def test_an_error_is_told_beside_what_was_read_before(administrator: Visitor, world: World) -> None:
+    row = find(administrator, world.sign_up())
+    expect(row).to_be_visible()
+    administrator.expect_refusals(502)
+    administrator.page.route("**/rpc/find_accounts", answer_as_a_gateway)
+    administrator.button("Look again").click()
+    accounts = section(administrator, "Accounts")
+    expect(accounts.get_by_role("alert")).to_contain_text("The service cannot be reached.")
+    expect(row).to_be_visible()
+    administrator.page.unroute("**/rpc/find_accounts")
+    accounts.get_by_role("button", name="Try again").click()
+    expect(accounts.get_by_role("alert")).to_be_hidden()
+
+
+def test_what_goes_on_after_the_view_is_left_asks_no_more(administrator: Visitor) -> None:
+    page = administrator.page
+    expect(page.locator(".skeleton")).to_have_count(0)
+    held: list[Route] = []
+    page.route(
+        "**/api/admin/resync",
+        lambda route: held.append(route) if route.request.method == "POST" else route.continue_(),
+    )
+    with page.expect_request(lambda request: request.method == "POST" and "resync" in request.url):
+        administrator.button("Sync all that failed").click()
+    with page.expect_request("**/api/usage/models"):  # what the next view asks for once the last is done with
+        administrator.go("Keys")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    held[0].fulfill(json={"ended_at": "2026-11-26T00:00:00Z", "keys": 0, "accounts": 0})
+    administrator.sees("are on their way again.")
+    with page.expect_request("**/api/status"):
+        page.evaluate(LOOK)
+    assert not [request for request in asked if "resync" in request]

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import LOOK, Visitor, answer_as_a_gateway
 from tests.integration.world import World
 
 AWAY_SECONDS = 60
@@ -51,12 +51,23 @@ def test_a_key_of_somebody_else_that_is_parked_does_not_wait_here(person: Visito
 
 def test_a_service_that_cannot_be_reached_is_told_and_asked_again(person: Visitor, world: World) -> None:
     person.create_key("laptop")
+    person.expect_refusals("net::ERR_INTERNET_DISCONNECTED")
     person.page.context.set_offline(True)
     person.button("Sync now: laptop").click()
-    expect(person.key("laptop").get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(person.key("laptop").get_by_role("alert")).to_contain_text("it may have been done")
+    expect(person.status_line).to_contain_text("cannot be reached")
     person.page.context.set_offline(False)
     person.button("Sync now: laptop").click()
     person.sees_synced("laptop")
-    offline = [one for one in person.problems if "ERR_INTERNET_DISCONNECTED" in one]
-    person.problems = [one for one in person.problems if one not in offline]
-    assert offline
+
+
+def test_the_status_line_tells_of_any_part_that_is_not_read(person: Visitor) -> None:
+    person.create_key("laptop")
+    person.expect_refusals(502)
+    person.page.route("**/api/keys/manage", answer_as_a_gateway)
+    person.page.evaluate(LOOK)
+    expect(person.status_line).to_contain_text("The service cannot be reached.")
+    expect(person.key("laptop")).to_be_visible()
+    person.page.unroute("**/api/keys/manage")
+    person.page.evaluate(LOOK)
+    expect(person.status_line).to_contain_text("LiteLLM is connected.")

@@ -31,6 +31,35 @@ def test_a_key_is_in_the_page_only_while_it_is_revealed(person: Visitor) -> None
     assert shown in page.evaluate("navigator.clipboard.readText()")
 
 
+def test_the_new_string_of_a_revealed_key_is_not_shown_unasked(person: Visitor) -> None:
+    card = person.create_key("laptop")
+    person.sees_synced("laptop")
+    person.button("Reveal laptop").click()
+    expect(card.get_by_text(ANY_KEY)).to_be_visible()
+    person.button("Rotate laptop").click()
+    person.dialog().get_by_role("button", name="Rotate", exact=True).click()
+    expect(card.get_by_text("Former string", exact=True)).to_be_visible()
+    assert not ANY_KEY.search(person.page.content())
+    person.button("Reveal laptop").click()
+    expect(card.get_by_text(ANY_KEY)).to_be_visible()
+    person.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(card.get_by_text(ANY_KEY)).to_be_hidden()
+
+
+def test_a_ceiling_is_told_in_the_units_of_the_forms(visitor: Visitor, world: World) -> None:
+    user = world.sign_up()
+    key = world.synced_key(user, name="laptop")
+    world.db.execute("update public.virtual_keys set most_max_budget = 200 where id = %s", [key["id"]])
+    visitor.sign_in(user)
+    expect(visitor.key("laptop")).to_contain_text("At most $2.00 a month")
+    visitor.expect_refusals(400)
+    visitor.button("Edit laptop").click()
+    visitor.dialog().get_by_label("What it may spend").select_option("fixed")
+    visitor.dialog().get_by_label("Cap in dollars").fill("2.50")
+    visitor.dialog().get_by_role("button", name="Save").click()
+    expect(visitor.dialog().get_by_role("alert")).to_contain_text("Highest allowed here: a cap of $2.00.")
+
+
 def test_a_key_is_renamed_capped_blocked_rotated_and_revoked(person: Visitor, world: World) -> None:
     page = person.page
     person.create_key("laptop")
@@ -114,6 +143,9 @@ def test_the_keyboard_alone_creates_and_revokes_a_key(person: Visitor) -> None:
     page.keyboard.press("Enter")
     expect(person.key("typed")).to_be_hidden(timeout=15_000)
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+    tab_to("Buy credits")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Credits")).to_be_focused()
 
 
 def test_two_people_see_nothing_of_each_other(visit: Callable[..., Visitor], world: World) -> None:

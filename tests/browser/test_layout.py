@@ -18,8 +18,7 @@ def administrator(visit: Callable[..., Visitor], world: World) -> Callable[..., 
     """An administrator with a key, a call, a payment, and nothing that is still on its way."""
 
     def sign_in(**options: Any) -> Visitor:
-        user = world.sign_up()
-        world.db.execute("insert into keyfund.administrators (user_id) values (%s)", [user.id])
+        user = world.administrator()
         world.call(world.synced_key(user, name="laptop", max_budget=500), "mock-large")
         world.pay(world.order(user)["reference"])
         visitor = visit(**options)

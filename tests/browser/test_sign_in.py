@@ -80,7 +80,8 @@ def test_a_link_leaves_no_token_behind_and_a_new_password_ends_other_sessions(
     owner.page.goto(link)
     owner.sees_heading("Choose a new password")
     owner.page.get_by_label("New password").fill("another long password")
-    owner.button("Save the password").click()
+    with owner.page.expect_response("**/auth/v1/logout?scope=others"):
+        owner.button("Save the password").click()
     owner.sees_heading("Keys")
     visited = owner.page.evaluate("navigation.entries().map(entry => entry.url)")
     assert not [url for url in visited if "token" in url]

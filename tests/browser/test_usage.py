@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Visitor, answer_as_a_gateway
 from tests.integration.world import World, until
 
 
@@ -29,15 +29,32 @@ def test_a_call_is_shown_by_model_and_key_and_taken_home_as_csv(
     expect(page.get_by_role("row", name="laptop")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("by day, stacked by model"))).to_be_visible()
     visitor.sees(re.compile(r"a day over the last 7 days"))
+    expect(page.get_by_role("img", name="Credits left by day")).to_be_visible()
 
     page.get_by_label("Range").select_option("7")
     page.get_by_role("combobox", name="Model", exact=True).select_option("mock-large")
+    expect(page.get_by_role("region", name="Budget")).to_be_hidden()  # it is about the whole wallet
     with page.expect_download() as saved:
         visitor.button("Export CSV").click()
     file = tmp_path / "usage.csv"
     saved.value.save_as(file)
     (line,) = csv.DictReader(file.read_text().splitlines())
     assert (line["model"], line["key_name"], line["requests"]) == ("mock-large", "laptop", "1")
+
+
+def test_figures_are_not_shown_as_those_of_a_key_that_could_not_be_read(
+    visitor: Visitor, world: World
+) -> None:
+    user = world.sign_up()
+    key = world.synced_key(user, name="laptop")
+    visitor.sign_in(user)
+    visitor.go("Usage")
+    visitor.sees("Days begin at midnight")
+    visitor.expect_refusals(502)
+    visitor.page.route(re.compile(r"usage\?.*key_id="), answer_as_a_gateway)
+    visitor.page.get_by_role("combobox", name="Key", exact=True).select_option(key["id"])
+    expect(visitor.page.get_by_role("alert")).to_contain_text("The service cannot be reached.")
+    expect(visitor.page.locator(".stale")).to_contain_text("Days begin at midnight")
 
 
 def test_an_estimate_is_what_the_call_then_costs_at_most(person: Visitor) -> None:

@@ -4,13 +4,20 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Route, expect
 
 from dev.browser import AXE
 from tests.support import User
 
-REFUSAL = re.compile(r"^Failed to load resource: the server responded with a status of (\d+)")
+REFUSAL = re.compile(r"^Failed to load resource: (?:the server responded with a status of )?(\d+|net::\w+)")
 GRAVE = ("serious", "critical")
+LOOK = "dispatchEvent(new Event('online'))"
+"""Has the page look at once at what it looks at now and then."""
+
+
+def answer_as_a_gateway(route: Route) -> None:
+    headers = {"content-type": "text/html", "access-control-allow-origin": "*"}
+    route.fulfill(status=502, headers=headers, body="<h1>Bad Gateway</h1>")
 
 
 @dataclass
@@ -33,8 +40,8 @@ class Visitor:
         if refusal is None or refusal[1] not in self.expected_refusals:
             self.problems.append(f"{message.type}: {message.text} ({message.location['url']})")
 
-    def expect_refusals(self, *statuses: int) -> None:
-        """The browser writes every refused call to its console: say which ones the test is about."""
+    def expect_refusals(self, *statuses: int | str) -> None:
+        """The browser writes every call that failed to its console: say which ones the test is about."""
         self.expected_refusals |= {str(status) for status in statuses}
 
     # -------------------------------------------------------------- sign-in

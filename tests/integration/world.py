@@ -114,10 +114,14 @@ class World:
         """Somebody's key that LiteLLM refused for good."""
         user = self.sign_up()
         key = self.synced_key(user, **limits)
+        self.park(user)
+        return user, key
+
+    def park(self, user: User) -> None:
+        """As if LiteLLM had refused the account and its keys for good."""
         with self.db.transaction():
             self.db.execute(PARK, [user.id])
             self.db.execute(PARK_KEYS, [user.id])
-        return user, key
 
     def set_failures_aside(self) -> None:
         """Have nothing failing that other tests left behind, some of it refused for good."""

@@ -2,9 +2,16 @@ import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import type { Config } from "./types";
 
 const SESSION = "keyfund-session";
+const LONGEST_MS = 20_000;
+
+/** A connection that hangs fails in the end; for ever, the status line would say that all is well. */
+export const timed: typeof fetch = (input, init) => {
+  const limit = AbortSignal.timeout(LONGEST_MS);
+  return fetch(input, { ...init, signal: init?.signal ? AbortSignal.any([init.signal, limit]) : limit });
+};
 
 export async function loadConfig(): Promise<Config> {
-  const response = await fetch("/analytics/config.json");
+  const response = await timed("/analytics/config.json");
   if (!response.ok) throw new Error(`config.json: ${response.status}`);
   return (await response.json()) as Config;
 }
@@ -13,6 +20,8 @@ export function connect(config: Config): SupabaseClient {
   return createClient(config.supabase_url, config.supabase_anon_key, {
     // A link in a mail may be opened on another device, where a PKCE verifier would be missing.
     auth: { flowType: "implicit", detectSessionInUrl: takesLink, storageKey: SESSION },
+    db: { retry: false }, // what matters is asked again anyway, and an outage is told of at once
+    global: { fetch: timed },
   });
 }
 
@@ -35,13 +44,4 @@ function takesLink(_address: URL, { access_token: token }: Record<string, string
 function personOf(token: string): unknown {
   const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
   return (JSON.parse(atob(payload)) as { sub?: unknown }).sub;
-}
-
-/** End the session here even when Supabase cannot be asked to. */
-export async function signOut(supabase: SupabaseClient): Promise<void> {
-  const { error } = await supabase.auth.signOut({ scope: "local" });
-  if (error) {
-    localStorage.removeItem(SESSION);
-    location.reload();
-  }
 }

@@ -25,7 +25,6 @@ export interface Key {
   last_error: string | null;
   next_attempt_at: string | null;
   retires_at?: string | null;
-  created_at: string;
   former?: Key | null;
   period?: { spent_cents: number | null; resets_at: string | null } | null;
 }
@@ -51,9 +50,13 @@ export interface Status {
 export interface Balance {
   credits: number;
   after_top_up: number | null;
-  left_percent: number | null;
   notice: 50 | 20 | 5 | null;
-  topped_up_at: string | null;
+}
+
+/** At the end of a day, UTC. */
+export interface DailyBalance {
+  day: string;
+  credits: number;
 }
 
 export interface Package {
@@ -73,6 +76,8 @@ export interface Payment {
   amount: number;
   currency: string;
   authorization_url: string | null;
+  /** A person decided against it: the money is given back. */
+  refused: boolean;
   waiting_for: Step | null;
   timeline: Record<Step, string | null>;
 }
@@ -101,18 +106,16 @@ export interface Usage {
   start_date: string;
   end_date: string;
   days: (Tally & { date: string; model: string })[];
-  keys?: (Tally & { key_id: string | null; name: string })[];
+  keys: (Tally & { key_id: string | null; name: string })[];
   total: Tally;
 }
 
 export interface Estimate {
-  model: string;
   prompt_tokens: number;
   completion_tokens: number;
   spend_micros: number;
   credits: number;
   source: { tokens: "litellm" | "flat"; cost: "litellm" | "flat" };
-  cached: boolean;
 }
 
 // ------------------------------------------------------------------ administrators
@@ -121,7 +124,6 @@ export interface FailingKey {
   id: string;
   user_id: string;
   name: string;
-  state: string;
   sync_status: string;
   last_error: string | null;
   next_attempt_at: string | null;
@@ -134,14 +136,7 @@ export interface Resync {
   accounts: number;
   keys: number;
   outstanding_accounts: number;
-  outstanding_keys: number;
   failing_accounts: number;
-}
-
-export interface Report {
-  at: string;
-  differences: number;
-  complete: boolean;
 }
 
 export interface Concerns {
@@ -152,8 +147,8 @@ export interface Concerns {
   refused_not_returned: number;
   parked_accounts: number;
   parked_keys: number;
-  reconciliation: Report | null;
-  drift: Report | null;
+  reconciliation: { differences: number } | null;
+  drift: { differences: number } | null;
 }
 
 export interface FoundPayment {
@@ -162,23 +157,18 @@ export interface FoundPayment {
   email: string | null;
   status: string;
   review_reason: string | null;
-  decided_at: string | null;
   credits: number;
   amount: number;
   currency: string;
-  provider_id: number | null;
   paid_amount: number | null;
   paid_currency: string | null;
   refunded_amount: number;
-  withheld_credits: number;
   timeline: Record<Step, string | null>;
 }
 
 export interface PaymentDetail extends FoundPayment {
-  attempts: { reference: string; status: string }[] | null;
   events: InboxEvent[];
-  disputes: Record<string, unknown>[];
-  ledger: { delta: number; kind: string; reason: string | null; created_at: string }[];
+  ledger: { delta: number; kind: string; created_at: string }[];
 }
 
 export interface InboxEvent {
@@ -186,10 +176,8 @@ export interface InboxEvent {
   event: string;
   reference: string | null;
   received_at: string;
-  handled_at: string | null;
   outcome: string | null;
   attempts: number;
-  next_attempt_at: string | null;
   last_error: string | null;
 }
 
@@ -208,9 +196,7 @@ export interface AuditEntry {
   id: number;
   at: string;
   actor: string;
-  actor_id: string | null;
   action: string;
   account_id: string | null;
-  key_id: string | null;
   details: Record<string, unknown>;
 }

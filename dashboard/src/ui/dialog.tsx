@@ -3,7 +3,8 @@ import { useEffect, useId, useRef } from "preact/hooks";
 
 interface Props {
   title: string;
-  onClose: () => void;
+  /** Absent: it cannot be closed now. */
+  onClose: (() => void) | undefined;
   children: ComponentChildren;
   wide?: boolean;
 }
@@ -31,14 +32,15 @@ export function Dialog({ title, onClose, children, wide }: Props) {
       ref={dialog}
       class={wide ? "wide" : undefined}
       aria-labelledby={heading}
+      closedby={onClose ? "closerequest" : "none"}
       onCancel={(event) => {
         event.preventDefault();
-        onClose();
+        onClose?.();
       }}
     >
       <header class="dialog-head">
         <h2 id={heading}>{title}</h2>
-        <button type="button" class="quiet icon" aria-label="Close" onClick={onClose}>
+        <button type="button" class="quiet icon" aria-label="Close" disabled={!onClose} onClick={onClose}>
           <CrossIcon />
         </button>
       </header>

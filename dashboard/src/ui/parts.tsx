@@ -1,6 +1,7 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, InputHTMLAttributes } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { ApiError } from "../api/api";
+import { useApp } from "../app-context";
 import { ago, fullTime } from "../format";
 import { useNow } from "../poll";
 
@@ -14,31 +15,40 @@ export const Notice = ({ tone = "wait", children }: { tone?: Tone; children: Com
   <div class={`notice ${tone}`}>{children}</div>
 );
 
+interface CardProps {
+  heading: string;
+  /** Beside the heading. */
+  aside?: ComponentChildren;
+  kind?: string;
+  children: ComponentChildren;
+}
+
+/** A part of a view with a name of its own. */
+export function Card({ heading, aside, kind = "", children }: CardProps) {
+  const id = useId();
+  return (
+    <section class={`card ${kind}`} aria-labelledby={id}>
+      <div class="section-head">
+        <h2 id={id}>{heading}</h2>
+        {aside}
+      </div>
+      {children}
+    </section>
+  );
+}
+
 /** Why something failed; read out when it appears. */
-export const Failure = ({ error }: { error: ApiError | undefined }) =>
+export const Failure = ({ error, retry }: { error: ApiError | undefined; retry?: () => unknown }) =>
   error ? (
     <p class="notice bad" role="alert">
-      {error.message}
-    </p>
-  ) : null;
-
-/** What is shown where something could not be loaded. */
-export function Missing({ error, what, retry }: { error: ApiError; what: string; retry?: () => void }) {
-  const gone = error.status === 404;
-  return (
-    <div class="empty">
-      <p>
-        <strong>{gone ? `${what} are not available here yet.` : `${what} cannot be shown right now.`}</strong>
-      </p>
-      {!gone && <p>{error.message}</p>}
-      {!gone && retry && (
-        <button type="button" onClick={retry}>
+      {error.message}{" "}
+      {retry && (
+        <button type="button" class="link" onClick={retry}>
           Try again
         </button>
       )}
-    </div>
-  );
-}
+    </p>
+  ) : null;
 
 export const Empty = ({ title, children }: { title: string; children?: ComponentChildren }) => (
   <div class="empty">
@@ -89,30 +99,15 @@ export function Field({ label, hint, children }: FieldProps) {
   );
 }
 
-interface TextProps {
+interface TextProps extends Omit<InputHTMLAttributes, "label" | "onInput"> {
   label: string;
-  value: string;
-  onInput: (value: string) => void;
   hint?: ComponentChildren;
-  type?: "text" | "email" | "password" | "date";
-  required?: boolean;
-  autoComplete?: string;
-  inputMode?: "numeric" | "decimal" | "text";
-  pattern?: string;
-  title?: string;
-  maxLength?: number;
-  minLength?: number;
-  min?: string;
-  max?: string;
-  placeholder?: string;
-  autoFocus?: boolean;
+  onInput: (value: string) => void;
 }
 
 export const TextField = ({ label, hint, onInput, ...input }: TextProps) => (
   <Field label={label} hint={hint}>
-    {(id, describedBy) => (
-      <input id={id} aria-describedby={describedBy} {...(input as object)} onInput={(event) => onInput(event.currentTarget.value)} />
-    )}
+    {(id, describedBy) => <input {...(input as object)} id={id} aria-describedby={describedBy} onInput={(event) => onInput(event.currentTarget.value)} />}
   </Field>
 );
 
@@ -142,12 +137,12 @@ interface CopyProps {
   text: () => string;
   label: string;
   said: string;
-  say: (message: string) => void;
   children?: ComponentChildren;
 }
 
 /** Copies, and says so on the button and to screen readers. The text is asked for at the click, not kept here. */
-export function CopyButton({ text, label, said, say, children }: CopyProps) {
+export function CopyButton({ text, label, said, children }: CopyProps) {
+  const { say } = useApp();
   const [copied, setCopied] = useState(false);
   const copy = async () => {
     try {
@@ -168,11 +163,4 @@ export function CopyButton({ text, label, said, say, children }: CopyProps) {
 
 export const Meter = ({ label, value, max, low }: { label: string; value: number; max: number; low?: boolean }) => (
   <progress class={low ? "low" : undefined} aria-label={label} value={Math.max(0, Math.min(value, max))} max={max || 1} />
-);
-
-/** A table that scrolls by itself where it is too wide. */
-export const TableBox = ({ label, wide, children }: { label: string; wide?: boolean; children: ComponentChildren }) => (
-  <div class={wide ? "table-box wide" : "table-box"} role="group" aria-label={label} tabIndex={0}>
-    <table>{children}</table>
-  </div>
 );

@@ -1,9 +1,10 @@
 import { useState } from "preact/hooks";
-import { useApp } from "../app-context";
+import { useApp, usePart } from "../app-context";
 import type { Payment } from "../api/types";
 import { count, fullTime, price, shownDay } from "../format";
 import { isUnderWay, isUnopened } from "../live";
-import { Badge, Empty, Missing, Skeleton } from "../ui/parts";
+import { Loaded } from "../ui/loaded";
+import { Badge, Card, Empty } from "../ui/parts";
 import { Ledger } from "./ledger";
 import { Packages } from "./packages";
 import { Receipt } from "./receipt";
@@ -12,9 +13,8 @@ import { Wallet } from "./wallet";
 
 export function CreditsView() {
   const { live, config } = useApp();
-  const part = live.picture?.payments;
-  const payments = part?.value;
-  const current = payments?.find(isUnderWay);
+  const payments = usePart("payments");
+  const current = payments.data?.find(isUnderWay);
   return (
     <>
       <div class="view-head">
@@ -23,39 +23,38 @@ export function CreditsView() {
       <Wallet onCredits />
       {current && <CurrentPayment payment={current} />}
       {config.payments ? <Packages /> : <Empty title="Payments are switched off on this installation." />}
-      <section class="card" aria-labelledby="payments">
-        <h2 id="payments">Payments</h2>
-        {payments ? (
-          <PaymentList payments={payments} />
-        ) : part?.error ? (
-          <Missing error={part.error} what="Your payments" retry={live.refresh} />
-        ) : (
-          <Skeleton label="your payments" lines={3} />
-        )}
-      </section>
-      <Ledger balance={live.picture?.balance.value?.credits} />
+      <Card heading="Payments">
+        <Loaded asked={payments} what="your payments">
+          {(found) => <PaymentList payments={found} />}
+        </Loaded>
+      </Card>
+      <Ledger balance={live.picture?.balance.data?.credits} />
     </>
   );
 }
 
 function CurrentPayment({ payment }: { payment: Payment }) {
   return (
-    <section class="card current" aria-labelledby="current">
-      <h2 id="current">Payment under way</h2>
+    <Card heading="Payment under way" kind="current">
       <p>
         {count(payment.credits)} credits for {price(payment.amount, payment.currency)}.{" "}
-        {payment.authorization_url && !payment.timeline.webhook && (
-          <a href={payment.authorization_url} target="_blank" rel="noopener noreferrer">
-            Go to the checkout
-          </a>
-        )}
+        {!payment.timeline.webhook && <CheckoutLink payment={payment} />}
       </p>
       <Timeline payment={payment} />
-    </section>
+    </Card>
   );
 }
 
-const STATES: Record<string, ["good" | "wait" | "bad" | "plain", string]> = {
+const CheckoutLink = ({ payment: { authorization_url: url } }: { payment: Payment }) =>
+  url ? (
+    <a href={url} target="_blank" rel="noopener noreferrer">
+      Go to the checkout
+    </a>
+  ) : null;
+
+type State = ["good" | "wait" | "bad" | "plain", string];
+
+const STATES: Record<string, State> = {
   pending: ["wait", "Not paid yet"],
   success: ["good", "Paid"],
   failed: ["bad", "Failed"],
@@ -63,7 +62,12 @@ const STATES: Record<string, ["good" | "wait" | "bad" | "plain", string]> = {
   needs_review: ["wait", "Being looked at"],
   reversed: ["plain", "Given back"],
 };
-const UNOPENED = ["plain", "Not opened"] as const;
+
+function stateOf(payment: Payment): State {
+  if (isUnopened(payment)) return ["plain", "Not opened"];
+  if (payment.status === "failed" && payment.refused) return ["bad", "Not accepted: your money is given back"];
+  return STATES[payment.status] ?? ["plain", payment.status];
+}
 
 function PaymentList({ payments }: { payments: Payment[] }) {
   const [receipt, setReceipt] = useState<Payment | null>(null);
@@ -72,8 +76,7 @@ function PaymentList({ payments }: { payments: Payment[] }) {
     <>
       <ul class="payments">
         {payments.map((payment) => {
-          const unopened = isUnopened(payment);
-          const [tone, word] = unopened ? UNOPENED : (STATES[payment.status] ?? ["plain", payment.status]);
+          const [tone, word] = stateOf(payment);
           return (
             <li key={payment.reference}>
               <details>
@@ -84,15 +87,10 @@ function PaymentList({ payments }: { payments: Payment[] }) {
                   {payment.timeline.ordered && <time dateTime={payment.timeline.ordered} title={fullTime(payment.timeline.ordered)}>{shownDay(payment.timeline.ordered)}</time>}
                   <Badge tone={tone}>{word}</Badge>
                 </summary>
-                {unopened ? <p>Its checkout has not opened, so nothing was paid. Buy again for another.</p> : <Timeline payment={payment} />}
-                {payment.status === "pending" && payment.authorization_url && (
-                  <p>
-                    <a href={payment.authorization_url} target="_blank" rel="noopener noreferrer">
-                      Go to the checkout
-                    </a>
-                  </p>
-                )}
-                <p class="hint">Reference {payment.reference}</p>
+                {isUnopened(payment) ? <p>Its checkout has not opened, so nothing was paid. Buy again for another.</p> : <Timeline payment={payment} />}
+                <p class="hint">
+                  Reference {payment.reference} {payment.status === "pending" && <CheckoutLink payment={payment} />}
+                </p>
               </details>
               {payment.timeline.credited && (
                 <button type="button" class="link" aria-label={`Receipt for ${payment.reference}`} onClick={() => setReceipt(payment)}>

@@ -13,15 +13,18 @@ export function EstimateView() {
   const [chosen, setModel] = useState("");
   const [prompt, setPrompt] = useState("");
   const [most, setMost] = useState("200");
-  const [estimate, setEstimate] = useState<Estimate>();
+  const [told, setTold] = useState<{ question: string; estimate: Estimate }>();
   const { busy, error, run } = useAction();
   const model = chosen || models?.[0] || "";
-  const balance = live.picture?.balance.value?.credits;
+  const balance = live.picture?.balance.data?.credits;
+
+  const question = JSON.stringify([model, prompt, most]);
+  const estimate = told?.question === question ? told.estimate : undefined; // never a figure beside another question
 
   const ask = (event: Event) => {
     event.preventDefault();
     return run(async () => {
-      setEstimate(await api.post<Estimate>("/api/usage/estimate", { model, prompt, ...(most && { max_tokens: Number(most) }) }));
+      setTold({ question, estimate: await api.ask<Estimate>("/api/usage/estimate", { model, prompt, max_tokens: Number(most) }) });
     });
   };
   const flat = estimate && (estimate.source.tokens === "flat" || estimate.source.cost === "flat");
@@ -50,6 +53,7 @@ export function EstimateView() {
             pattern="[1-9][0-9]{0,6}"
             title="A whole number above 0."
             hint="The longest answer that you allow."
+            required
             autoComplete="off"
           />
           <Failure error={error?.status === 404 ? undefined : error} />

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { useAction } from "../action";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
@@ -12,7 +12,7 @@ type Open = "edit" | "rotate" | "revoke" | null;
 export function KeyCard({ item }: { item: Key }) {
   const { api, live, say } = useApp();
   const [open, setOpen] = useState<Open>(null);
-  const { busy, error, run } = useAction();
+  const { busy, error, run } = useAction(live.refresh);
   const blocked = item.state === "blocked";
   const held = blocked && item.blocked_by === "administrator";
   const close = () => setOpen(null);
@@ -21,7 +21,6 @@ export function KeyCard({ item }: { item: Key }) {
     run(async () => {
       await api.patch<Key>(`/api/keys/manage/${item.id}`, { blocked: !blocked });
       say(blocked ? `${item.name} is being unblocked.` : `${item.name} is being blocked.`);
-      await live.refresh();
     });
 
   return (
@@ -34,7 +33,7 @@ export function KeyCard({ item }: { item: Key }) {
         </span>
       </header>
       {item.litellm_key_id ? (
-        <Secret secret={item.litellm_key_id} name={item.name} />
+        <Secret key={item.litellm_key_id} secret={item.litellm_key_id} name={item.name} />
       ) : (
         <p class="hint">The text of this key is not known here{item.key_preview ? `; it ends in ${item.key_preview.slice(-4)}` : ""}.</p>
       )}
@@ -63,18 +62,29 @@ export function KeyCard({ item }: { item: Key }) {
   );
 }
 
-/** The key itself: in the page only while it is revealed. */
+const REVEALED_MS = 60_000;
+
+/** The key itself: in the page only while it is revealed, and somebody may be looking. */
 function Secret({ secret, name }: { secret: string; name: string }) {
-  const { say } = useApp();
   const [shown, setShown] = useState(false);
+  useLayoutEffect(() => {
+    if (!shown) return;
+    const hide = () => setShown(false);
+    const timer = setTimeout(hide, REVEALED_MS);
+    document.addEventListener("visibilitychange", hide);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", hide);
+    };
+  }, [shown]);
   return (
     <div class="secret">
       <code class={shown ? "shown" : ""}>{shown ? secret : masked(secret)}</code>
       <span class="secret-actions">
-        <button type="button" aria-label={`${shown ? "Hide" : "Reveal"} ${name}`} aria-pressed={shown} onClick={() => setShown(!shown)}>
+        <button type="button" aria-label={`${shown ? "Hide" : "Reveal"} ${name}`} onClick={() => setShown(!shown)}>
           {shown ? "Hide" : "Reveal"}
         </button>
-        <CopyButton text={() => secret} label={`Copy ${name}`} said={`${name} is copied.`} say={say} />
+        <CopyButton text={() => secret} label={`Copy ${name}`} said={`${name} is copied.`} />
       </span>
     </div>
   );
@@ -88,12 +98,11 @@ export const SyncBadge = ({ item }: { item: Key }) => <Badge tone={TONES[item.sy
 /** How far LiteLLM has what is wanted, and what happens next. */
 function SyncLine({ item }: { item: Key }) {
   const { api, live, say } = useApp();
-  const { busy, error, run } = useAction();
+  const { busy, error, run } = useAction(live.refresh);
   const sync = () =>
     run(async () => {
       const { key } = await api.post<{ key: Key }>("/api/keys/sync", { keyId: item.id, action: "update" });
       say(key.sync_status === "synced" ? `${item.name} is synced.` : `${item.name} is not synced yet.`);
-      await live.refresh();
     });
   return (
     <div class="sync">
@@ -107,7 +116,7 @@ function SyncLine({ item }: { item: Key }) {
         {item.sync_status === "failed" && <strong class="reason">{item.last_error ? sentence(item.last_error) : "LiteLLM did not take it."} </strong>}
         {item.sync_status === "failed" &&
           (item.next_attempt_at ? (
-            <NextTry at={item.next_attempt_at} away={live.picture?.status.value?.litellm.connected === false} />
+            <NextTry at={item.next_attempt_at} away={live.picture?.status.data?.litellm.connected === false} />
           ) : (
             "It is not tried again by itself: choose Sync now, or ask the people who run this service."
           ))}
@@ -127,16 +136,23 @@ function NextTry({ at, away }: { at: string; away: boolean }) {
   return due ? <>It is being tried again now.</> : <>The next try is <Time at={at} />.</>;
 }
 
-const period = (item: Key) => (item.budget_duration === "30d" ? "a month" : `per ${item.budget_duration ?? "period"}`);
+const PERIODS: Record<string, string> = { "1d": "a day", "7d": "a week", "30d": "a month" };
+const period = ({ budget_duration: duration }: Key) => (duration ? (PERIODS[duration] ?? `per ${duration}`) : "in all");
 
 function Cap({ item }: { item: Key }) {
+  const { live, config } = useApp();
+  const held = (live.picture?.balance.data?.credits ?? 0) * config.credit_value_cents;
   const budget = item.max_budget ?? 0;
   const spent = item.period?.spent_cents ?? null;
   const left = Math.max(0, budget - (spent ?? 0));
   return (
     <div class="cap">
       <p>
-        {item.cap === "wallet" ? (
+        {item.cap === "wallet" && item.max_budget !== null && budget < held ? (
+          <>
+            <strong>At most {cents(budget)} {period(item)}</strong>, <span class="hint">set by the people who run this service</span>
+          </>
+        ) : item.cap === "wallet" ? (
           <>
             <strong>No cap of its own</strong> <span class="hint">may spend what the wallet holds</span>
           </>
@@ -164,12 +180,11 @@ function Cap({ item }: { item: Key }) {
 /** The string that a rotated key had before, while it still works. */
 function Former({ item, former }: { item: Key; former: Key }) {
   const { api, live, say } = useApp();
-  const { busy, error, run } = useAction();
+  const { busy, error, run } = useAction(live.refresh);
   const end = () =>
     run(async () => {
       await api.delete<Key>(`/api/keys/manage/${former.id}`);
       say(`The former string of ${item.name} is being revoked.`);
-      await live.refresh();
     });
   return (
     <div class="former">

@@ -1,11 +1,10 @@
-import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { useAction } from "../action";
-import type { ApiError } from "../api/api";
+import { ApiError } from "../api/api";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
-import { Dialog } from "../ui/dialog";
-import { Failure, SelectField, TextField } from "../ui/parts";
+import { cents } from "../format";
+import { ActionDialog } from "../ui/action-dialog";
+import { SelectField, TextField } from "../ui/parts";
 
 interface Limits {
   name: string;
@@ -15,6 +14,20 @@ interface Limits {
 }
 
 const toCents = (dollars: string) => Math.round(Number(dollars) * 100);
+
+/** What the API counts in cents, and calls by its own names, as the forms here have it. */
+async function inWords(asked: Promise<unknown>): Promise<void> {
+  try {
+    await asked;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== "beyond_ceiling") throw error;
+    const message = error.message
+      .replace(/max_budget (\d+)/, (_, budget) => `a cap of ${cents(Number(budget))}`)
+      .replace(/rpm_limit (\d+)/, "$1 requests per minute")
+      .replace(/tpm_limit (\d+)/, "$1 tokens per minute");
+    throw new ApiError(error.status, error.code, message);
+  }
+}
 
 interface FieldsProps {
   limits: Limits;
@@ -44,98 +57,55 @@ const CapField = ({ limits, change, required }: FieldsProps & { required?: boole
     inputMode="decimal"
     pattern="[0-9]{1,7}(\.[0-9]{1,2})?"
     title="A number of dollars, such as 5 or 2.50."
-    required={required ?? false}
+    required={required}
     autoComplete="off"
   />
 );
 
-const RateFields = ({ limits, change }: FieldsProps) => (
+const RateFields = ({ limits, change, item }: FieldsProps & { item?: Key }) => (
   <div class="pair">
-    <TextField
-      label="Requests per minute"
-      value={limits.rpm}
-      onInput={(rpm) => change({ ...limits, rpm })}
-      inputMode="numeric"
-      pattern="[1-9][0-9]{0,8}"
-      title="A whole number above 0."
-      autoComplete="off"
-    />
-    <TextField
-      label="Tokens per minute"
-      value={limits.tpm}
-      onInput={(tpm) => change({ ...limits, tpm })}
-      inputMode="numeric"
-      pattern="[1-9][0-9]{0,8}"
-      title="A whole number above 0."
-      autoComplete="off"
-    />
+    {(["rpm", "tpm"] as const).map((name) => (
+      <TextField
+        key={name}
+        label={name === "rpm" ? "Requests per minute" : "Tokens per minute"}
+        value={limits[name]}
+        onInput={(limit) => change({ ...limits, [name]: limit })}
+        inputMode="numeric"
+        pattern="[1-9][0-9]{0,8}"
+        title="A whole number above 0."
+        required={item?.[`${name}_limit`] != null} // a limit can be changed, not taken away
+        autoComplete="off"
+      />
+    ))}
   </div>
 );
 
-interface FormProps {
-  busy: boolean;
-  error: ApiError | undefined;
-  action: string;
-  danger?: boolean;
-  onSubmit: () => void;
-  onClose: () => void;
-  children: ComponentChildren;
-}
-
-export const DialogForm = ({ busy, error, action, danger, onSubmit, onClose, children }: FormProps) => (
-  <form
-    onSubmit={(event) => {
-      event.preventDefault();
-      onSubmit();
-    }}
-  >
-    {children}
-    <Failure error={error} />
-    <div class="actions end">
-      <button type="button" onClick={onClose}>
-        Cancel
-      </button>
-      <button type="submit" class={danger ? "main danger" : "main"} disabled={busy}>
-        {busy ? "One moment …" : action}
-      </button>
-    </div>
-  </form>
-);
+const rates = ({ rpm, tpm }: Limits) => ({ ...(rpm && { rpm_limit: Number(rpm) }), ...(tpm && { tpm_limit: Number(tpm) }) });
 
 export function CreateKey({ onClose }: { onClose: () => void }) {
-  const { api, live, say } = useApp();
+  const { api, live } = useApp();
   const [limits, change] = useState<Limits>({ name: "", dollars: "", rpm: "", tpm: "" });
-  const { busy, error, run } = useAction();
+  const name = limits.name.trim();
   const create = async () => {
-    const made = await run(async () => {
-      await api.post<Key>("/api/keys/manage", {
-        name: limits.name.trim(),
-        ...(limits.dollars && { max_budget: toCents(limits.dollars) }),
-        ...(limits.rpm && { rpm_limit: Number(limits.rpm) }),
-        ...(limits.tpm && { tpm_limit: Number(limits.tpm) }),
-      });
-      say(`${limits.name.trim()} is created. It works once it says Synced.`);
-      await live.refresh();
-    });
-    if (made) onClose();
+    const cap = limits.dollars && { max_budget: toCents(limits.dollars) };
+    await inWords(api.post("/api/keys/manage", { name, ...cap, ...rates(limits) }));
+    return `${name} is created. It works once it says Synced.`;
   };
   return (
-    <Dialog title="Create a key" onClose={onClose}>
-      <DialogForm busy={busy} error={error} action="Create the key" onSubmit={create} onClose={onClose}>
-        <NameField limits={limits} change={change} />
-        <CapField limits={limits} change={change} />
-        <details>
-          <summary>Limits per minute</summary>
-          <RateFields limits={limits} change={change} />
-          <p class="hint">Leave them empty for the usual limits of this service.</p>
-        </details>
-      </DialogForm>
-    </Dialog>
+    <ActionDialog title="Create a key" action="Create the key" does={create} refresh={live.refresh} onClose={onClose}>
+      <NameField limits={limits} change={change} />
+      <CapField limits={limits} change={change} />
+      <details>
+        <summary>Limits per minute</summary>
+        <RateFields limits={limits} change={change} />
+        <p class="hint">Leave them empty for the usual limits of this service.</p>
+      </details>
+    </ActionDialog>
   );
 }
 
 export function EditKey({ item, onClose }: { item: Key; onClose: () => void }) {
-  const { api, live, say } = useApp();
+  const { api, live } = useApp();
   const [cap, setCap] = useState(item.cap);
   const [limits, change] = useState<Limits>({
     name: item.name,
@@ -143,37 +113,27 @@ export function EditKey({ item, onClose }: { item: Key; onClose: () => void }) {
     rpm: String(item.rpm_limit ?? ""),
     tpm: String(item.tpm_limit ?? ""),
   });
-  const { busy, error, run } = useAction();
+  const name = limits.name.trim();
   const save = async () => {
-    const saved = await run(async () => {
-      await api.patch<Key>(`/api/keys/manage/${item.id}`, {
-        name: limits.name.trim(),
-        ...(cap === "wallet" ? { cap } : { max_budget: toCents(limits.dollars) }),
-        ...(limits.rpm && { rpm_limit: Number(limits.rpm) }),
-        ...(limits.tpm && { tpm_limit: Number(limits.tpm) }),
-      });
-      say(`${limits.name.trim()} is changed. It holds once it says Synced.`);
-      await live.refresh();
-    });
-    if (saved) onClose();
+    const budget = cap === "wallet" ? { cap } : { max_budget: toCents(limits.dollars) };
+    await inWords(api.patch(`/api/keys/manage/${item.id}`, { name, ...budget, ...rates(limits) }));
+    return `${name} is changed. It holds once it says Synced.`;
   };
   return (
-    <Dialog title={`Edit ${item.name}`} onClose={onClose}>
-      <DialogForm busy={busy} error={error} action="Save" onSubmit={save} onClose={onClose}>
-        <NameField limits={limits} change={change} />
-        <SelectField
-          label="What it may spend"
-          value={cap}
-          onChange={(chosen) => setCap(chosen as Key["cap"])}
-          options={[
-            ["wallet", "What the wallet holds"],
-            ["fixed", "A cap of its own"],
-          ]}
-        />
-        {cap === "fixed" && <CapField limits={limits} change={change} required />}
-        <RateFields limits={limits} change={change} />
-      </DialogForm>
-    </Dialog>
+    <ActionDialog title={`Edit ${item.name}`} action="Save" does={save} refresh={live.refresh} onClose={onClose}>
+      <NameField limits={limits} change={change} />
+      <SelectField
+        label="What it may spend"
+        value={cap}
+        onChange={(chosen) => setCap(chosen as Key["cap"])}
+        options={[
+          ["wallet", "What the wallet holds"],
+          ["fixed", "A cap of its own"],
+        ]}
+      />
+      {cap === "fixed" && <CapField limits={limits} change={change} required />}
+      <RateFields limits={limits} change={change} item={item} />
+    </ActionDialog>
   );
 }
 
@@ -185,51 +145,36 @@ const OVERLAPS: [string, string][] = [
 ];
 
 export function RotateKey({ item, onClose }: { item: Key; onClose: () => void }) {
-  const { api, live, say } = useApp();
+  const { api, live } = useApp();
   const [seconds, setSeconds] = useState("3600");
-  const { busy, error, run } = useAction();
   const rotate = async () => {
-    const done = await run(async () => {
-      await api.post<Key>(`/api/keys/manage/${item.id}/rotate`, { overlap_seconds: Number(seconds) });
-      say(`${item.name} has a new string. Copy it once it says Synced.`);
-      await live.refresh();
-    });
-    if (done) onClose();
+    await api.post(`/api/keys/manage/${item.id}/rotate`, { overlap_seconds: Number(seconds) });
+    return `${item.name} has a new string. Copy it once it says Synced.`;
   };
   return (
-    <Dialog title={`Rotate ${item.name}`} onClose={onClose}>
-      <DialogForm busy={busy} error={error} action="Rotate" onSubmit={rotate} onClose={onClose}>
-        <p>
-          The key gets a new string and keeps its name, cap and history. So that nothing breaks, the old string can work on beside the new one
-          until your programs have switched.
-        </p>
-        <SelectField label="The old string" value={seconds} onChange={setSeconds} options={OVERLAPS} />
-      </DialogForm>
-    </Dialog>
+    <ActionDialog title={`Rotate ${item.name}`} action="Rotate" does={rotate} refresh={live.refresh} onClose={onClose}>
+      <p>
+        The key gets a new string and keeps its name, cap and history. So that nothing breaks, the old string can work on beside the new one
+        until your programs have switched.
+      </p>
+      <SelectField label="The old string" value={seconds} onChange={setSeconds} options={OVERLAPS} />
+    </ActionDialog>
   );
 }
 
 export function RevokeKey({ item, onClose }: { item: Key; onClose: () => void }) {
-  const { api, live, say } = useApp();
-  const { busy, error, run } = useAction();
+  const { api, live } = useApp();
   const revoke = async () => {
-    const done = await run(async () => {
-      await api.delete<Key>(`/api/keys/manage/${item.id}`);
-      say(`${item.name} is revoked.`);
-      await live.refresh();
-    });
-    if (done) onClose();
+    await api.delete(`/api/keys/manage/${item.id}`);
+    return `${item.name} is revoked.`;
   };
   return (
-    <Dialog title={`Revoke ${item.name}`} onClose={onClose}>
-      <DialogForm busy={busy} error={error} action="Revoke for good" danger onSubmit={revoke} onClose={onClose}>
-        <p>
-          Every program that uses <strong>{item.name}</strong> is refused from now on, within seconds while LiteLLM answers. This cannot be undone:
-          a new key has another string.
-        </p>
-        <p class="hint">Your credits stay. To stop it only for a while, block it instead.</p>
-      </DialogForm>
-    </Dialog>
+    <ActionDialog title={`Revoke ${item.name}`} action="Revoke for good" danger does={revoke} refresh={live.refresh} onClose={onClose}>
+      <p>
+        Every program that uses <strong>{item.name}</strong> is refused from now on, within seconds while LiteLLM answers. This cannot be undone:
+        a new key has another string.
+      </p>
+      <p class="hint">Your credits stay. To stop it only for a while, block it instead.</p>
+    </ActionDialog>
   );
 }
-

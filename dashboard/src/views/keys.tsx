@@ -1,17 +1,17 @@
 import { useState } from "preact/hooks";
 import type { Key } from "../api/types";
-import { useApp } from "../app-context";
+import { usePart } from "../app-context";
 import { CreateKey } from "./key-dialogs";
 import { KeyCard } from "./key-card";
 import { Snippets } from "./snippets";
 import { Wallet } from "./wallet";
-import { Empty, Missing, Notice, Skeleton } from "../ui/parts";
+import { Loaded } from "../ui/loaded";
+import { Empty, Notice } from "../ui/parts";
 
 export function KeysView() {
-  const { live } = useApp();
   const [creating, setCreating] = useState(false);
-  const part = live.picture?.keys;
-  const list = part?.value;
+  const asked = usePart("keys");
+  const list = asked.data;
   const off = list?.litellm.status === "not_configured";
 
   return (
@@ -28,13 +28,9 @@ export function KeysView() {
         <h2 id="your-keys" class="hidden">
           Your keys
         </h2>
-        {list ? (
-          <KeyList keys={list.keys} onCreate={() => setCreating(true)} />
-        ) : part?.error ? (
-          <Missing error={part.error} what="Your keys" retry={live.refresh} />
-        ) : (
-          <Skeleton label="your keys" lines={5} />
-        )}
+        <Loaded asked={asked} what="your keys" lines={5}>
+          {({ keys }) => <KeyList keys={keys} onCreate={() => setCreating(true)} />}
+        </Loaded>
       </section>
       {list?.litellm.base_url && <Snippets baseUrl={list.litellm.base_url} keys={list.keys} />}
       {creating && <CreateKey onClose={() => setCreating(false)} />}

@@ -1,14 +1,10 @@
-import { useEffect, useState } from "preact/hooks";
+import { useCallback } from "preact/hooks";
 import type { Api } from "../api/api";
+import { useAsked } from "../asked";
 
-/** The models that can be called; undefined until it is known, empty where it cannot be. */
+/** The models that can be called; undefined until it is known, empty where it cannot be: then names are typed in. */
 export function useModels(api: Api): string[] | undefined {
-  const [models, setModels] = useState<string[]>();
-  useEffect(() => {
-    api.get<{ models: string[] }>("/api/usage/models").then(
-      (answer) => setModels(answer.models),
-      () => setModels([]), // the fields that offer them can be typed into as well
-    );
-  }, [api]);
-  return models;
+  const load = useCallback(() => api.get<{ models: string[] }>("/api/usage/models"), [api]);
+  const { data, error } = useAsked(load);
+  return data?.models ?? (error && []);
 }

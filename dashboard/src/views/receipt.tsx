@@ -1,9 +1,9 @@
-import { useEffect, useState } from "preact/hooks";
-import { asApiError, type ApiError } from "../api/api";
+import { useCallback } from "preact/hooks";
 import type { Payment } from "../api/types";
 import { useApp } from "../app-context";
+import { useAsked } from "../asked";
 import { Dialog } from "../ui/dialog";
-import { Failure, Skeleton } from "../ui/parts";
+import { Loaded } from "../ui/loaded";
 
 interface Shown {
   seller: string;
@@ -23,43 +23,37 @@ function read(page: string): Shown {
 
 export function Receipt({ payment, onClose }: { payment: Payment; onClose: () => void }) {
   const { api } = useApp();
-  const [shown, setShown] = useState<Shown>();
-  const [error, setError] = useState<ApiError>();
-  useEffect(() => {
-    api.text(`/api/credits/transactions/${encodeURIComponent(payment.reference)}/receipt`).then(
-      (page) => setShown(read(page)),
-      (thrown) => setError(asApiError(thrown)),
-    );
-  }, [api, payment.reference]);
+  const load = useCallback(
+    async () => read(await api.text(`/api/credits/transactions/${encodeURIComponent(payment.reference)}/receipt`)),
+    [api, payment.reference],
+  );
   return (
     <Dialog title="Receipt" onClose={onClose} wide>
-      {shown ? (
-        <div class="receipt">
-          {shown.seller && <p>{shown.seller}</p>}
-          <table class="plain">
-            <tbody>
-              {shown.rows.map(([name, value]) => (
-                <tr key={name}>
-                  <th scope="row">{name}</th>
-                  <td class="right">{value}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-          <div class="actions end">
-            <button type="button" onClick={onClose}>
-              Close
-            </button>
-            <button type="button" class="main" onClick={() => print()}>
-              Print
-            </button>
+      <Loaded asked={useAsked(load)} what="the receipt" lines={6}>
+        {({ seller, rows }) => (
+          <div class="receipt">
+            {seller && <p>{seller}</p>}
+            <table class="plain">
+              <tbody>
+                {rows.map(([name, value]) => (
+                  <tr key={name}>
+                    <th scope="row">{name}</th>
+                    <td class="right">{value}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+            <div class="actions end">
+              <button type="button" onClick={onClose}>
+                Close
+              </button>
+              <button type="button" class="main" onClick={() => print()}>
+                Print
+              </button>
+            </div>
           </div>
-        </div>
-      ) : error ? (
-        <Failure error={error} />
-      ) : (
-        <Skeleton label="the receipt" lines={6} />
-      )}
+        )}
+      </Loaded>
     </Dialog>
   );
 }

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { AuthError, type SupabaseClient } from "@supabase/supabase-js";
 import { useAction } from "../action";
@@ -5,11 +6,13 @@ import { ApiError } from "../api/api";
 import { Brand, ThemeButton } from "../ui/brand";
 import { Failure, Notice, TextField } from "../ui/parts";
 
-type Mode = "in" | "up" | "forgotten";
+const MODES = ["in", "up", "forgotten"] as const;
+type Mode = (typeof MODES)[number];
 
 const PASSWORD_LENGTH = 8;
 const TITLES: Record<Mode, string> = { in: "Sign in", up: "Create your account", forgotten: "Reset your password" };
 const ACTIONS: Record<Mode, string> = { in: "Sign in", up: "Sign up", forgotten: "Send the link" };
+const TURNS: Record<Mode, string> = { in: "Sign in instead", up: "Create an account", forgotten: "Forgot your password?" };
 const BACK = `${location.origin}${location.pathname}`;
 
 const SENTENCES: Record<string, string> = {
@@ -61,12 +64,7 @@ export function SignIn({ supabase, notice }: { supabase: SupabaseClient; notice:
   };
 
   return (
-    <main class="alone">
-      <div class="alone-head">
-        <Brand />
-        <ThemeButton />
-      </div>
-      <h1>{TITLES[mode]}</h1>
+    <Alone title={TITLES[mode]}>
       <p class="lead">Prepaid keys for AI models: one wallet, a key for each place that needs one.</p>
       {notice && <Notice>{notice}</Notice>}
       <form onSubmit={submit}>
@@ -90,41 +88,40 @@ export function SignIn({ supabase, notice }: { supabase: SupabaseClient; notice:
         </button>
       </form>
       <p class="turns">
-        {mode !== "in" && <Turn to="in" turn={turn} />}
-        {mode !== "up" && <Turn to="up" turn={turn} />}
-        {mode !== "forgotten" && <Turn to="forgotten" turn={turn} />}
+        {MODES.filter((to) => to !== mode).map((to) => (
+          <button key={to} type="button" class="link" onClick={() => turn(to)}>
+            {TURNS[to]}
+          </button>
+        ))}
       </p>
-    </main>
+    </Alone>
   );
 }
 
-const TURNS: Record<Mode, string> = { in: "Sign in instead", up: "Create an account", forgotten: "Forgot your password?" };
-
-const Turn = ({ to, turn }: { to: Mode; turn: (to: Mode) => void }) => (
-  <button type="button" class="link" onClick={() => turn(to)}>
-    {TURNS[to]}
-  </button>
+const Alone = ({ title, children }: { title: string; children: ComponentChildren }) => (
+  <main class="alone">
+    <div class="alone-head">
+      <Brand />
+      <ThemeButton />
+    </div>
+    <h1>{title}</h1>
+    {children}
+  </main>
 );
 
 /** Reached by the link of a recovery mail. */
-export function NewPassword({ supabase, onDone }: { supabase: SupabaseClient; onDone: () => void }) {
+export function NewPassword({ supabase }: { supabase: SupabaseClient }) {
   const [password, setPassword] = useState("");
   const { busy, error, run } = useAction();
   const submit = async (event: Event) => {
     event.preventDefault();
-    const saved = await run(async () => {
+    await run(async () => {
       check(await supabase.auth.updateUser({ password }));
       await supabase.auth.signOut({ scope: "others" }); // whoever knew the old one may still be signed in
     });
-    if (saved) onDone();
   };
   return (
-    <main class="alone">
-      <div class="alone-head">
-        <Brand />
-        <ThemeButton />
-      </div>
-      <h1>Choose a new password</h1>
+    <Alone title="Choose a new password">
       <form onSubmit={submit}>
         <TextField
           label="New password"
@@ -141,6 +138,6 @@ export function NewPassword({ supabase, onDone }: { supabase: SupabaseClient; on
           {busy ? "One moment …" : "Save the password"}
         </button>
       </form>
-    </main>
+    </Alone>
   );
 }

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
 import { masked } from "../format";
-import { CopyButton, SelectField } from "../ui/parts";
+import { Card, CopyButton, SelectField } from "../ui/parts";
 import { useModels } from "./models";
 
 const LANGUAGES = ["curl", "Python"] as const;
@@ -30,7 +30,7 @@ print(answer.choices[0].message.content)`,
 
 /** How to call a model; the key is filled in at the copy, and masked on the page. */
 export function Snippets({ baseUrl, keys }: { baseUrl: string; keys: Key[] }) {
-  const { api, say } = useApp();
+  const { api } = useApp();
   const models = useModels(api) ?? [];
   const usable = keys.filter((key) => key.litellm_key_id && key.state === "active");
   const [language, setLanguage] = useState<Language>("curl");
@@ -42,11 +42,10 @@ export function Snippets({ baseUrl, keys }: { baseUrl: string; keys: Key[] }) {
   const secret = key?.litellm_key_id ?? "";
 
   return (
-    <section class="card snippets" aria-labelledby="calling">
-      <h2 id="calling">Call a model</h2>
+    <Card heading="Call a model" kind="snippets">
       <p>
         Use the key with anything that speaks OpenAI’s API, at this address: <code>{baseUrl}</code>{" "}
-        <CopyButton text={() => baseUrl} label="Copy the address" said="The address is copied." say={say} />
+        <CopyButton text={() => baseUrl} label="Copy the address" said="The address is copied." />
       </p>
       <div class="pair">
         {usable.length > 0 && (
@@ -72,7 +71,6 @@ export function Snippets({ baseUrl, keys }: { baseUrl: string; keys: Key[] }) {
             text={() => text(secret || "YOUR-KEY")}
             label={`Copy the ${language} example`}
             said={secret ? `The example is copied, with ${key?.name} in it.` : "The example is copied."}
-            say={say}
           />
         </div>
         <pre tabIndex={0} aria-label={`${language} example`}>
@@ -83,6 +81,6 @@ export function Snippets({ baseUrl, keys }: { baseUrl: string; keys: Key[] }) {
         Send <code>max_tokens</code> with each call: LiteLLM reserves what the call could cost at most. Without it that may be all that is left, so
         that a second call at the same time is refused. Copying fills in the key.
       </p>
-    </section>
+    </Card>
   );
 }

@@ -1,7 +1,7 @@
 import type { Payment, Step } from "../api/types";
 import { Time } from "../ui/parts";
 
-const STEPS: [Step, string, string][] = [
+export const STEPS: [Step, string, string][] = [
   ["ordered", "Ordered", "Making the order."],
   ["webhook", "Paystack told us", "Waiting for your payment at Paystack."],
   ["verified", "Payment verified", "Asking Paystack whether it is paid."],
@@ -10,6 +10,7 @@ const STEPS: [Step, string, string][] = [
   ["effective", "Ready to spend", "Waiting until every call sees it."],
 ];
 
+const LOOKED_AT = "Somebody is looking at this payment, because it does not fit its order.";
 const ENDED = new Set(["failed", "abandoned", "reversed"]);
 
 /** Where a payment is, and what it is waiting for. */
@@ -24,7 +25,7 @@ export function Timeline({ payment }: { payment: Payment }) {
         const state = at ? "done" : index === next ? "next" : index < reached ? "skipped" : "later";
         return (
           <li key={step} class={state} aria-current={state === "next" ? "step" : undefined}>
-            <span>{state === "next" ? waiting : done}</span>
+            <span>{state !== "next" ? done : payment.status === "needs_review" ? LOOKED_AT : waiting}</span>
             {at ? <Time at={at} /> : state === "skipped" ? <span class="hint">not needed</span> : null}
           </li>
         );

@@ -1,9 +1,9 @@
 import type { ChartConfiguration } from "chart.js";
 import { useCallback } from "preact/hooks";
-import type { LedgerEntry, Usage } from "../api/types";
+import type { DailyBalance, Usage } from "../api/types";
 import { addDays, number, shownDay } from "../format";
 import { Chart, type Ink } from "../ui/chart";
-import { balances, type Burn, daysBetween, type Measure, measureOf, type ModelSum } from "./usage-sums";
+import { type Burn, daysBetween, type Measure, measureOf, type ModelSum } from "./usage-sums";
 
 const shortDay = (day: string) => shownDay(day).replace(/,? \d{4}$/, "");
 
@@ -69,15 +69,15 @@ export function ShareChart({ sums }: { sums: ModelSum[] }) {
 const MOST_AHEAD = 45;
 
 /** The balance as it was, and as it goes on at the present rate. */
-export function BurnChart({ usage, ledger, left, rate }: { usage: Usage; ledger: LedgerEntry[]; left: number; rate: Burn }) {
+export function BurnChart({ usage, balances, left, rate }: { usage: Usage; balances: DailyBalance[]; left: number; rate: Burn }) {
   const make = useCallback(
     (ink: Ink): ChartConfiguration => {
       const past = daysBetween(usage.start_date, usage.end_date);
       const ahead = rate.runsOutOn
         ? daysBetween(addDays(usage.end_date, 1), rate.runsOutOn).slice(0, Math.min(MOST_AHEAD, Math.max(past.length, 7)))
         : [];
-      const known = balances(past, ledger);
-      known[known.length - 1] = left;
+      const credits = new Map(balances.map((one) => [one.day, one.credits]));
+      const known = past.map((day) => (day === usage.end_date ? left : (credits.get(day) ?? null)));
       const gap = past.slice(0, -1).map(() => null);
       const line = { borderColor: ink.accent, borderWidth: 2, pointRadius: 0, pointHitRadius: 12 };
       return {
@@ -105,7 +105,7 @@ export function BurnChart({ usage, ledger, left, rate }: { usage: Usage; ledger:
         },
       };
     },
-    [usage, ledger, left, rate.creditsPerDay, rate.runsOutOn],
+    [usage, balances, left, rate.creditsPerDay, rate.runsOutOn],
   );
   return <Chart label={`Credits left by day: ${number(left)} now`} make={make} small />;
 }

@@ -1,4 +1,4 @@
-import type { LedgerEntry, Tally, Usage } from "../api/types";
+import type { Tally, Usage } from "../api/types";
 import { addDays } from "../format";
 
 export type Measure = "credits" | "requests" | "tokens";
@@ -52,23 +52,11 @@ export interface Burn {
 const RATE_DAYS = 7;
 
 /** How fast the wallet is used up, by the latest days of what is shown. */
-export function burn(usage: Usage, creditsLeft: number): Burn | null {
+export function burn(usage: Usage, creditsLeft: number): Burn {
   const days = daysBetween(usage.start_date, usage.end_date).slice(-RATE_DAYS);
-  const since = days[0];
-  if (!since) return null;
+  const since = days[0] ?? usage.end_date;
   const used = usage.days.filter((row) => row.date >= since).reduce((sum, row) => sum + row.credits, 0);
   const creditsPerDay = used / days.length;
   const left = creditsPerDay > 0 ? Math.max(0, creditsLeft) / creditsPerDay : Infinity;
   return { creditsPerDay, overDays: days.length, runsOutOn: left < 3650 ? addDays(usage.end_date, Math.ceil(left)) : null };
-}
-
-/** The balance at the end of each day, from the ledger; null before its first entry. */
-export function balances(days: string[], entries: LedgerEntry[]): (number | null)[] {
-  const ordered = [...entries].sort((one, other) => one.id - other.id);
-  let next = 0;
-  let balance: number | null = null;
-  return days.map((day) => {
-    for (let entry = ordered[next]; entry && entry.created_at.slice(0, 10) <= day; entry = ordered[++next]) balance = entry.balance_after;
-    return balance;
-  });
 }

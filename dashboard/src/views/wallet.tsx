@@ -1,6 +1,8 @@
-import { useApp } from "../app-context";
+import type { Balance } from "../api/types";
+import { useApp, usePart } from "../app-context";
 import { count, worth } from "../format";
-import { Meter, Missing, Skeleton } from "../ui/parts";
+import { Loaded } from "../ui/loaded";
+import { Meter } from "../ui/parts";
 
 const LOW: Record<number, string> = {
   50: "Half of your last top-up is used.",
@@ -9,13 +11,14 @@ const LOW: Record<number, string> = {
 };
 
 /** What all keys together may still spend. */
-export function Wallet({ onCredits = false }: { onCredits?: boolean }) {
-  const { live, config } = useApp();
-  const part = live.picture?.balance;
-  const balance = part?.value;
-  if (!balance) {
-    return part?.error ? <Missing error={part.error} what="Your credits" retry={live.refresh} /> : <Skeleton label="your balance" lines={2} />;
-  }
+export const Wallet = ({ onCredits = false }: { onCredits?: boolean }) => (
+  <Loaded asked={usePart("balance")} what="your credits" lines={2}>
+    {(balance) => <Card balance={balance} onCredits={onCredits} />}
+  </Loaded>
+);
+
+function Card({ balance, onCredits }: { balance: Balance; onCredits: boolean }) {
+  const { config } = useApp();
   const notice = balance.notice ?? (balance.credits <= 0 ? 5 : null);
   return (
     <section class="wallet card" aria-labelledby="wallet">

@@ -1,68 +1,36 @@
-import { useCallback, useState } from "preact/hooks";
+import { useCallback } from "preact/hooks";
 import type { AuditEntry } from "../../api/types";
 import { useApp } from "../../app-context";
-import { useAsked } from "../../asked";
-import { Empty, Missing, Skeleton, TableBox, Time } from "../../ui/parts";
+import { usePages } from "../../pages";
+import { Card, Time } from "../../ui/parts";
+import { PagedTable } from "../../ui/table";
 
 const PAGE = 25;
 
 export function Audit({ turn }: { turn: number }) {
   const { api } = useApp();
-  const [size, setSize] = useState(PAGE);
-  const load = useCallback(async () => {
-    const asked = api.supabase.from("audit_log").select("*").order("id", { ascending: false }).limit(size);
-    const { data, error, status } = await asked;
-    if (error) throw api.databaseError(status, error);
-    return data as AuditEntry[];
-  }, [api, size, turn]);
-  const { data: entries, error, reload } = useAsked(load);
+  const read = useCallback(
+    (before: number | null) => api.newest<AuditEntry>("audit_log", "id,at,actor,action,account_id,details", PAGE, before),
+    [api],
+  );
   return (
-    <section class="card" aria-labelledby="audit">
-      <h2 id="audit">Audit log</h2>
-      {entries ? (
-        entries.length === 0 ? (
-          <Empty title="Nothing is written down yet" />
-        ) : (
-          <>
-            <TableBox wide label="Audit log">
-              <thead>
-                <tr>
-                  <th scope="col">When</th>
-                  <th scope="col">Who</th>
-                  <th scope="col">Did what</th>
-                  <th scope="col">To account</th>
-                  <th scope="col">Details</th>
-                </tr>
-              </thead>
-              <tbody>
-                {entries.map((entry) => (
-                  <tr key={entry.id}>
-                    <td>
-                      <Time at={entry.at} />
-                    </td>
-                    <td>{entry.actor}</td>
-                    <th scope="row">{entry.action.replaceAll("_", " ")}</th>
-                    <td>
-                      <code class="id">{entry.account_id ?? ""}</code>
-                    </td>
-                    <td class="hint">{describe(entry.details)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </TableBox>
-            {entries.length === size && (
-              <button type="button" onClick={() => setSize(size + PAGE * 2)}>
-                Show more
-              </button>
-            )}
-          </>
-        )
-      ) : error ? (
-        <Missing error={error} what="The audit log" retry={reload} />
-      ) : (
-        <Skeleton label="the audit log" lines={3} />
-      )}
-    </section>
+    <Card heading="Audit log">
+      <PagedTable
+        pages={usePages(read, PAGE, (entry) => entry.id, turn)}
+        what="the audit log"
+        empty="Nothing is written down yet"
+        label="Audit log"
+        wide
+        keyOf={(entry) => entry.id}
+        columns={[
+          { head: "When", cell: (entry) => <Time at={entry.at} /> },
+          { head: "Who", cell: (entry) => entry.actor },
+          { head: "Did what", cell: (entry) => entry.action.replaceAll("_", " "), isHead: true },
+          { head: "To account", cell: (entry) => <code class="id">{entry.account_id ?? ""}</code> },
+          { head: "Details", cell: (entry) => <span class="hint">{describe(entry.details)}</span> },
+        ]}
+      />
+    </Card>
   );
 }
 

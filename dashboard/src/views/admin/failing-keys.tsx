@@ -1,92 +1,63 @@
-import { useCallback, useState } from "preact/hooks";
+import { useCallback } from "preact/hooks";
 import { useAction } from "../../action";
 import type { FailingKey, Resync } from "../../api/types";
 import { useApp } from "../../app-context";
-import { useAsked } from "../../asked";
 import { plural, sentence } from "../../format";
+import { usePages } from "../../pages";
 import { usePolled } from "../../poll";
-import { Badge, Empty, Failure, Meter, Missing, Skeleton, TableBox, Time } from "../../ui/parts";
+import { Badge, Card, Failure, Meter, Time } from "../../ui/parts";
+import { ACTIONS, PagedTable } from "../../ui/table";
+import type { Section } from "./admin";
 
-interface Page {
-  keys: FailingKey[];
-  next: string | null;
-}
+const PAGE = 20;
 
-export function FailingKeys({ turn, onChange }: { turn: number; onChange: () => void }) {
+export function FailingKeys({ turn, onChange }: Section) {
   const { api, live, say } = useApp();
-  const away = live.picture?.status.value?.litellm.connected === false;
-  const [after, setAfter] = useState<string | null>(null);
-  const load = useCallback(() => api.get<Page>(`/api/keys/sync?all=true&limit=20${after ? `&after=${after}` : ""}`), [api, after, turn]);
-  const { data, error, reload } = useAsked(load);
-  const { busy, error: refused, run } = useAction();
-
-  const sync = (key: FailingKey) =>
+  const away = live.picture?.status.data?.litellm.connected === false;
+  const { busy, error, run } = useAction(onChange);
+  const read = useCallback(
+    async (after: string | null) => {
+      const asked = `/api/keys/sync?all=true&limit=${PAGE}${after ? `&after=${after}` : ""}`;
+      return (await api.get<{ keys: FailingKey[] }>(asked)).keys;
+    },
+    [api],
+  );
+  const sync = (item: FailingKey) =>
     run(async () => {
-      const answer = await api.post<{ key: FailingKey }>("/api/keys/sync", { keyId: key.id, action: "update" });
-      say(answer.key.sync_status === "synced" ? `${key.name} is synced.` : `${key.name} is not synced yet.`);
-      onChange();
+      const { key } = await api.post<{ key: FailingKey }>("/api/keys/sync", { keyId: item.id, action: "update" });
+      say(key.sync_status === "synced" ? `${item.name} is synced.` : `${item.name} is not synced yet.`);
     });
-
   return (
-    <section class="card" aria-labelledby="failing">
-      <h2 id="failing">Keys that LiteLLM does not have as wanted</h2>
+    <Card heading="Keys that LiteLLM does not have as wanted">
       <ResyncAll onChange={onChange} />
-      <Failure error={refused} />
-      {data ? (
-        data.keys.length === 0 ? (
-          <Empty title="No key fails" />
-        ) : (
-          <>
-            <TableBox wide label="Keys that fail">
-              <thead>
-                <tr>
-                  <th scope="col">Key</th>
-                  <th scope="col">Account</th>
-                  <th scope="col">Reason</th>
-                  <th scope="col">Next try</th>
-                  <th scope="col">
-                    <span class="hidden">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.keys.map((key) => (
-                  <tr key={key.id}>
-                    <th scope="row">{key.name}</th>
-                    <td>
-                      <code class="id">{key.user_id}</code>
-                    </td>
-                    <td>{key.last_error ? sentence(key.last_error) : ""}</td>
-                    <td>{key.next_attempt_at ? away ? "when LiteLLM answers" : <Time at={key.next_attempt_at} /> : <Badge tone="bad">Parked</Badge>}</td>
-                    <td class="right">
-                      <button type="button" aria-label={`Sync now: ${key.name}`} disabled={busy} onClick={() => sync(key)}>
-                        Sync now
-                      </button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </TableBox>
-            <div class="actions">
-              {after && (
-                <button type="button" onClick={() => setAfter(null)}>
-                  First page
-                </button>
-              )}
-              {data.next && (
-                <button type="button" onClick={() => setAfter(data.next)}>
-                  Next page
-                </button>
-              )}
-            </div>
-          </>
-        )
-      ) : error ? (
-        <Missing error={error} what="The failing keys" retry={reload} />
-      ) : (
-        <Skeleton label="the failing keys" lines={3} />
-      )}
-    </section>
+      <Failure error={error} />
+      <PagedTable
+        pages={usePages(read, PAGE, (key) => key.id, turn)}
+        what="the failing keys"
+        empty="No key fails"
+        label="Keys that fail"
+        wide
+        keyOf={(key) => key.id}
+        columns={[
+          { head: "Key", cell: (key) => key.name, isHead: true },
+          { head: "Account", cell: (key) => <code class="id">{key.user_id}</code> },
+          { head: "Reason", cell: (key) => key.last_error && sentence(key.last_error) },
+          {
+            head: "Next try",
+            cell: ({ next_attempt_at: next }) => (next ? away ? "when LiteLLM answers" : <Time at={next} /> : <Badge tone="bad">Parked</Badge>),
+          },
+          {
+            head: ACTIONS,
+            right: true,
+            cell: (key) => (
+              <button type="button" aria-label={`Sync now: ${key.name}`} disabled={busy} onClick={() => sync(key)}>
+                Sync now
+              </button>
+            ),
+          },
+        ]}
+      />
+    </Card>
   );
 }
 
@@ -96,15 +67,17 @@ const isGoing = (resync: Resync) => resync.id !== null && (resync.ended_at === n
 function ResyncAll({ onChange }: { onChange: () => void }) {
   const { api, say } = useApp();
   const load = useCallback(() => api.get<Resync>("/api/admin/resync"), [api]);
-  const { data: resync, refresh } = usePolled(load, isGoing);
-  const { busy, error, run } = useAction();
+  const { data: resync, error: unread, refresh } = usePolled(load, isGoing);
+  const { busy, error, run } = useAction(async () => {
+    await refresh();
+    onChange();
+  });
   const start = () =>
     run(async () => {
-      let told = await api.post<Resync>("/api/admin/resync");
-      while (told.ended_at === null) told = await api.post<Resync>("/api/admin/resync");
+      let told: Resync;
+      do told = await api.post<Resync>("/api/admin/resync");
+      while (told.ended_at === null);
       say(`${plural(told.keys, "key")} of ${plural(told.accounts, "account")} are on their way again.`);
-      await refresh();
-      onChange();
     });
   const total = resync?.accounts ?? 0;
   const done = total - (resync?.outstanding_accounts ?? 0);
@@ -123,7 +96,7 @@ function ResyncAll({ onChange }: { onChange: () => void }) {
           <Meter label="Accounts confirmed" value={total === 0 ? 1 : done} max={total || 1} />
         </div>
       )}
-      <Failure error={error} />
+      <Failure error={error ?? unread} />
     </div>
   );
 }

@@ -2,12 +2,15 @@ import { useCallback, useState } from "preact/hooks";
 import { useAction } from "../../action";
 import type { InboxEvent } from "../../api/types";
 import { useApp } from "../../app-context";
-import { useAsked } from "../../asked";
 import { plural, sentence } from "../../format";
-import { Empty, Failure, Missing, SelectField, Skeleton, TableBox, Time } from "../../ui/parts";
+import { usePages } from "../../pages";
+import { Card, Failure, SelectField, Time } from "../../ui/parts";
+import { ACTIONS, PagedTable } from "../../ui/table";
+import type { Section } from "./admin";
 
 type Kind = "failing" | "waiting" | "unknown";
 
+const PAGE = 25;
 const KINDS: [Kind, string][] = [
   ["failing", "Failed so far"],
   ["waiting", "Not handled yet"],
@@ -15,78 +18,60 @@ const KINDS: [Kind, string][] = [
 ];
 
 /** Paystack's events that are stored and not done with. */
-export function Inbox({ turn, onChange }: { turn: number; onChange: () => void }) {
-  const { api, say } = useApp();
+export function Inbox(section: Section) {
   const [kind, setKind] = useState<Kind>("failing");
-  const load = useCallback(() => api.rpc<InboxEvent[]>("list_events", { only_kind: kind, page_size: 50 }), [api, kind, turn]);
-  const { data: events, error, reload } = useAsked(load);
-  const { busy, error: refused, run } = useAction();
+  return (
+    <Card heading="Paystack’s events" aside={<SelectField label="Show" value={kind} options={KINDS} onChange={(chosen) => setKind(chosen as Kind)} />}>
+      <Events key={kind} kind={kind} {...section} />
+    </Card>
+  );
+}
 
+function Events({ kind, turn, onChange }: Section & { kind: Kind }) {
+  const { api, say } = useApp();
+  const { busy, error, run } = useAction(onChange);
+  const read = useCallback(
+    (before: number | null) => api.read<InboxEvent[]>("list_events", { only_kind: kind, before_id: before, page_size: PAGE }),
+    [api, kind],
+  );
+  const pages = usePages(read, PAGE, (event) => event.id, turn);
   const replay = (chosen: { event_ids: number[] } | { only_failing: true }) =>
     run(async () => {
-      const replayed = await api.rpc<number>("replay_events", chosen);
+      const replayed = await api.change<number>("replay_events", chosen);
       say(`${plural(replayed, "event")} will be handled again.`);
-      onChange();
     });
-
   return (
-    <section class="card" aria-labelledby="inbox">
-      <div class="section-head">
-        <h2 id="inbox">Paystack’s events</h2>
-        <SelectField label="Show" value={kind} options={KINDS} onChange={(chosen) => setKind(chosen as Kind)} />
-      </div>
-      <Failure error={refused} />
-      {events ? (
-        events.length === 0 ? (
-          <Empty title="None" />
-        ) : (
-          <>
-            {kind === "failing" && (
-              <button type="button" disabled={busy} onClick={() => replay({ only_failing: true })}>
-                Replay all that fail
-              </button>
-            )}
-            <TableBox wide label="Paystack’s events">
-              <thead>
-                <tr>
-                  <th scope="col">Event</th>
-                  <th scope="col">Payment</th>
-                  <th scope="col">Received</th>
-                  <th scope="col">Tried</th>
-                  <th scope="col">Reason</th>
-                  <th scope="col">
-                    <span class="hidden">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {events.map((event) => (
-                  <tr key={event.id}>
-                    <th scope="row">{event.event}</th>
-                    <td>
-                      <code class="id">{event.reference ?? ""}</code>
-                    </td>
-                    <td>
-                      <Time at={event.received_at} />
-                    </td>
-                    <td>{plural(event.attempts, "time")}</td>
-                    <td>{event.last_error ? sentence(event.last_error) : (event.outcome ?? "")}</td>
-                    <td class="right">
-                      <button type="button" aria-label={`Replay event ${event.id}`} disabled={busy} onClick={() => replay({ event_ids: [event.id] })}>
-                        Replay
-                      </button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </TableBox>
-          </>
-        )
-      ) : error ? (
-        <Missing error={error} what="Paystack’s events" retry={reload} />
-      ) : (
-        <Skeleton label="Paystack’s events" lines={2} />
+    <>
+      <Failure error={error} />
+      {kind === "failing" && Boolean(pages.data?.length) && (
+        <button type="button" disabled={busy} onClick={() => replay({ only_failing: true })}>
+          Replay all that fail
+        </button>
       )}
-    </section>
+      <PagedTable
+        pages={pages}
+        what="Paystack’s events"
+        empty="None"
+        label="Paystack’s events"
+        wide
+        keyOf={(event) => event.id}
+        columns={[
+          { head: "Event", cell: (event) => event.event, isHead: true },
+          { head: "Payment", cell: (event) => <code class="id">{event.reference ?? ""}</code> },
+          { head: "Received", cell: (event) => <Time at={event.received_at} /> },
+          { head: "Tried", cell: (event) => plural(event.attempts, "time") },
+          { head: "Reason", cell: (event) => (event.last_error ? sentence(event.last_error) : event.outcome) },
+          {
+            head: ACTIONS,
+            right: true,
+            cell: (event) => (
+              <button type="button" aria-label={`Replay event ${event.id}`} disabled={busy} onClick={() => replay({ event_ids: [event.id] })}>
+                Replay
+              </button>
+            ),
+          },
+        ]}
+      />
+    </>
   );
 }

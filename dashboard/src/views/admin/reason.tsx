@@ -1,32 +1,27 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentProps } from "preact";
 import { useState } from "preact/hooks";
-import { useAction } from "../../action";
-import { Dialog } from "../../ui/dialog";
+import { ActionDialog } from "../../ui/action-dialog";
 import { TextField } from "../../ui/parts";
-import { DialogForm } from "../key-dialogs";
 
-interface Props {
-  title: string;
-  action: string;
-  danger?: boolean;
-  does: (reason: string) => Promise<void>;
-  onClose: () => void;
-  children?: ComponentChildren;
+interface Props extends Omit<ComponentProps<typeof ActionDialog>, "does"> {
+  does: (reason: string) => Promise<string>;
 }
 
 /** Asks why, because the reason is kept, and then does it. */
-export function Reason({ title, action, danger, does, onClose, children }: Props) {
+export function Reason({ does, children, ...dialog }: Props) {
   const [reason, setReason] = useState("");
-  const { busy, error, run } = useAction();
-  const submit = async () => {
-    if (await run(() => does(reason))) onClose();
-  };
   return (
-    <Dialog title={title} onClose={onClose}>
-      <DialogForm busy={busy} error={error} action={action} danger={danger ?? false} onSubmit={submit} onClose={onClose}>
-        {children}
-        <TextField label="Reason" value={reason} onInput={setReason} required maxLength={500} hint="It is kept in the audit log." autoComplete="off" />
-      </DialogForm>
-    </Dialog>
+    <ActionDialog {...dialog} does={() => does(reason)}>
+      {children}
+      <TextField
+        label="Reason"
+        value={reason}
+        onInput={setReason}
+        required
+        maxLength={500}
+        hint="Kept in the audit log; the account's owner can read it."
+        autoComplete="off"
+      />
+    </ActionDialog>
   );
 }

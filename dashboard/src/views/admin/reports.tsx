@@ -2,7 +2,8 @@ import { useCallback } from "preact/hooks";
 import { useApp } from "../../app-context";
 import { useAsked } from "../../asked";
 import { plural } from "../../format";
-import { Badge, Empty, Missing, Skeleton, Time } from "../../ui/parts";
+import { Loaded } from "../../ui/loaded";
+import { Badge, Card, Empty, Time } from "../../ui/parts";
 
 interface Report {
   ended_at: string;
@@ -14,36 +15,34 @@ interface Report {
 /** What the nightly comparisons found. */
 export const Reports = ({ turn }: { turn: number }) => (
   <div class="columns">
-    <ReportCard id="reconciliation" heading="Reconciliation of the books" name="read_reconciliation" turn={turn} />
-    <ReportCard id="drift" heading="Drift of the keys in LiteLLM" name="read_drift_report" turn={turn} />
+    <ReportCard heading="Reconciliation of the books" name="read_reconciliation" turn={turn} />
+    <ReportCard heading="Drift of the keys in LiteLLM" name="read_drift_report" turn={turn} />
   </div>
 );
 
-function ReportCard({ id, heading, name, turn }: { id: string; heading: string; name: string; turn: number }) {
+function ReportCard({ heading, name, turn }: { heading: string; name: string; turn: number }) {
   const { api } = useApp();
-  const load = useCallback(() => api.rpc<Report | null>(name), [api, name, turn]);
-  const { data, error, reload } = useAsked(load);
+  const load = useCallback(() => api.read<Report | null>(name), [api, name]);
   return (
-    <section class="card" aria-labelledby={id}>
-      <h2 id={id}>{heading}</h2>
-      {data ? (
-        <>
-          <p>
-            <Badge tone={data.differences ? "bad" : data.complete ? "good" : "wait"}>{plural(data.differences, "difference")}</Badge>{" "}
-            {!data.complete && <Badge tone="wait">not complete</Badge>} <Time at={data.ended_at} />
-          </p>
-          <details>
-            <summary>The whole report</summary>
-            <pre tabIndex={0}>{JSON.stringify(data.report, null, 2)}</pre>
-          </details>
-        </>
-      ) : data === null ? (
-        <Empty title="Nothing was compared yet" />
-      ) : error ? (
-        <Missing error={error} what="The report" retry={reload} />
-      ) : (
-        <Skeleton label="the report" lines={2} />
-      )}
-    </section>
+    <Card heading={heading}>
+      <Loaded asked={useAsked(load, turn)} what="the report" lines={2}>
+        {(found) =>
+          found ? (
+            <>
+              <p>
+                <Badge tone={found.differences ? "bad" : found.complete ? "good" : "wait"}>{plural(found.differences, "difference")}</Badge>{" "}
+                {!found.complete && <Badge tone="wait">not complete</Badge>} <Time at={found.ended_at} />
+              </p>
+              <details>
+                <summary>The whole report</summary>
+                <pre tabIndex={0}>{JSON.stringify(found.report, null, 2)}</pre>
+              </details>
+            </>
+          ) : (
+            <Empty title="Nothing was compared yet" />
+          )
+        }
+      </Loaded>
+    </Card>
   );
 }
