@@ -1,7 +1,9 @@
 import { useCallback, useState } from "preact/hooks";
+import { useApp } from "./app-context";
 import { useAsked, type Asked } from "./asked";
 
 export interface Pages<Row> extends Asked<Row[]> {
+  keyOf: (row: Row) => string | number;
   isFirst: boolean;
   toFirst: () => void;
   toNext: (() => void) | undefined;
@@ -9,17 +11,24 @@ export interface Pages<Row> extends Asked<Row[]> {
 
 /**
  * A list that is read a page at a time. `read` (which must be stable) is told where the page begins: after the last row
- * of the one before, named by its `cursorOf`.
+ * of the one before, named by its key.
  */
 export function usePages<Row, Cursor extends string | number>(
   read: (after: Cursor | null) => Promise<Row[]>,
   size: number,
-  cursorOf: (row: Row) => Cursor,
+  keyOf: (row: Row) => Cursor,
   turn?: unknown,
 ): Pages<Row> {
   const [after, setAfter] = useState<Cursor | null>(null);
   const load = useCallback(() => read(after), [read, after]);
   const asked = useAsked(load, turn);
   const last = asked.isStale ? undefined : asked.data?.[size - 1];
-  return { ...asked, isFirst: after === null, toFirst: () => setAfter(null), toNext: last && (() => setAfter(cursorOf(last))) };
+  return { ...asked, keyOf, isFirst: after === null, toFirst: () => setAfter(null), toNext: last && (() => setAfter(keyOf(last))) };
+}
+
+/** The newest rows of a table that the caller may read, and the older ones page by page. */
+export function useNewest<Row extends { id: number }>(table: string, columns: string, size: number, turn?: unknown): Pages<Row> {
+  const { api } = useApp();
+  const read = useCallback((before: number | null) => api.newest<Row>(table, columns, size, before), [api, table, columns, size]);
+  return usePages(read, size, (row) => row.id, turn);
 }

@@ -53,7 +53,7 @@ export const Table = <Row,>({ label, wide, columns, rows, keyOf }: Props<Row>) =
   </div>
 );
 
-interface PagedProps<Row> extends Omit<Props<Row>, "rows"> {
+interface PagedProps<Row> extends Omit<Props<Row>, "rows" | "keyOf"> {
   pages: Pages<Row>;
   what: string;
   empty: string;
@@ -64,7 +64,7 @@ export const PagedTable = <Row,>({ pages, what, empty, ...table }: PagedProps<Ro
   <Loaded asked={pages} what={what}>
     {(rows) => (
       <>
-        {rows.length > 0 ? <Table {...table} rows={rows} /> : <Empty title={pages.isFirst ? empty : "Nothing is on this page any more"} />}
+        {rows.length > 0 ? <Table {...table} rows={rows} keyOf={pages.keyOf} /> : <Empty title={pages.isFirst ? empty : "Nothing is on this page any more"} />}
         <div class="actions">
           {!pages.isFirst && (
             <button type="button" onClick={pages.toFirst}>

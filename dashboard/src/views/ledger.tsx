@@ -1,8 +1,6 @@
-import { useCallback } from "preact/hooks";
 import type { LedgerEntry } from "../api/types";
-import { useApp } from "../app-context";
 import { count, fullTime, shownDay, signed } from "../format";
-import { usePages } from "../pages";
+import { useNewest } from "../pages";
 import { Card } from "../ui/parts";
 import { PagedTable } from "../ui/table";
 
@@ -17,19 +15,14 @@ const PAGE = 10;
 
 /** Every change of the balance, newest first; read again when the balance changes. */
 export function Ledger({ balance }: { balance: number | undefined }) {
-  const { api } = useApp();
-  const read = useCallback(
-    (before: number | null) => api.newest<LedgerEntry>("credit_ledger", "id,delta,kind,reason,balance_after,created_at", PAGE, before),
-    [api],
-  );
+  const pages = useNewest<LedgerEntry>("credit_ledger", "id,delta,kind,reason,balance_after,created_at", PAGE, balance);
   return (
     <Card heading="Ledger">
       <PagedTable
-        pages={usePages(read, PAGE, (entry) => entry.id, balance)}
+        pages={pages}
         what="the ledger"
         empty="Nothing was booked yet"
         label="Ledger"
-        keyOf={(entry) => entry.id}
         columns={[
           {
             head: "Day",

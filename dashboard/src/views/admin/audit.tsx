@@ -1,27 +1,20 @@
-import { useCallback } from "preact/hooks";
 import type { AuditEntry } from "../../api/types";
-import { useApp } from "../../app-context";
-import { usePages } from "../../pages";
+import { useNewest } from "../../pages";
 import { Card, Time } from "../../ui/parts";
 import { PagedTable } from "../../ui/table";
 
 const PAGE = 25;
 
 export function Audit({ turn }: { turn: number }) {
-  const { api } = useApp();
-  const read = useCallback(
-    (before: number | null) => api.newest<AuditEntry>("audit_log", "id,at,actor,action,account_id,details", PAGE, before),
-    [api],
-  );
+  const pages = useNewest<AuditEntry>("audit_log", "id,at,actor,action,account_id,details", PAGE, turn);
   return (
     <Card heading="Audit log">
       <PagedTable
-        pages={usePages(read, PAGE, (entry) => entry.id, turn)}
+        pages={pages}
         what="the audit log"
         empty="Nothing is written down yet"
         label="Audit log"
         wide
-        keyOf={(entry) => entry.id}
         columns={[
           { head: "When", cell: (entry) => <Time at={entry.at} /> },
           { head: "Who", cell: (entry) => entry.actor },

@@ -37,7 +37,6 @@ export function FailingKeys({ turn, onChange }: Section) {
         empty="No key fails"
         label="Keys that fail"
         wide
-        keyOf={(key) => key.id}
         columns={[
           { head: "Key", cell: (key) => key.name, isHead: true },
           { head: "Account", cell: (key) => <code class="id">{key.user_id}</code> },

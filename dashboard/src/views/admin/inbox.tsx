@@ -54,7 +54,6 @@ function Events({ kind, turn, onChange }: Section & { kind: Kind }) {
         empty="None"
         label="Paystack’s events"
         wide
-        keyOf={(event) => event.id}
         columns={[
           { head: "Event", cell: (event) => event.event, isHead: true },
           { head: "Payment", cell: (event) => <code class="id">{event.reference ?? ""}</code> },

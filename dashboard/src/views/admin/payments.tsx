@@ -42,7 +42,6 @@ function Payments({ label, search, status, turn, onChange }: Section & { label: 
         empty="None"
         label={label}
         wide
-        keyOf={(payment) => payment.reference}
         columns={[
           { head: "Reference", cell: (payment) => <code class="id">{payment.reference}</code>, isHead: true },
           { head: "Who", cell: (payment) => payment.email ?? payment.user_id },
