@@ -37,13 +37,7 @@ def give_reason(visitor: Visitor, action: str) -> None:
 
 
 def test_a_parked_key_is_shown_first_and_synced_again(administrator: Visitor, world: World) -> None:
-    owner = world.sign_up()
-    key = world.synced_key(owner, name="stuck one")
-    world.db.execute(
-        "update public.virtual_keys set sync_status = 'failed', next_attempt_at = null, "
-        "last_error = 'litellm_refused: LiteLLM refused it.' where id = %s",
-        [key["id"]],
-    )
+    _, key = world.parked_key(name="stuck one")
     administrator.button("Look again").click()
     failing = section(administrator, "Keys that LiteLLM does not have as wanted")
     row = failing.get_by_role("row", name="stuck one")
@@ -57,12 +51,8 @@ def test_a_parked_key_is_shown_first_and_synced_again(administrator: Visitor, wo
 
 def test_everything_that_failed_is_synced_with_its_progress(administrator: Visitor, world: World) -> None:
     world.set_failures_aside()
-    keys = [world.synced_key(world.sign_up(), name="one of many") for _ in range(3)]
-    world.db.execute(
-        "update public.virtual_keys set sync_status = 'failed', next_attempt_at = null, "
-        "last_error = 'litellm_refused: LiteLLM refused it.' where id = any(%s)",
-        [[key["id"] for key in keys]],
-    )
+    for _ in range(3):
+        world.parked_key(name="one of many")
     administrator.button("Sync all that failed").click()
     progress = section(administrator, "Keys that LiteLLM does not have as wanted").get_by_text("confirmed")
     expect(progress).to_contain_text("3 accounts of 3 confirmed", timeout=30_000)

@@ -39,12 +39,7 @@ def test_a_checkout_that_paystack_did_not_open_is_not_called_under_way(person: V
 
 
 def test_a_key_of_somebody_else_that_is_parked_does_not_wait_here(person: Visitor, world: World) -> None:
-    key = world.synced_key(world.sign_up())
-    world.db.execute(
-        "update public.virtual_keys set sync_status = 'failed', next_attempt_at = null, "
-        "last_error = 'litellm_refused: LiteLLM refused it.' where id = %s",
-        [key["id"]],
-    )
+    world.parked_key()
     person.page.reload()
     expect(person.status_line).to_contain_text("All changes have arrived.")
 
