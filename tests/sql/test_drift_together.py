@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -258,3 +259,26 @@ async def test_what_another_account_a_team_or_management_has_is_never_adopted(bo
         refused = await both.consider(user_id)
         assert isinstance(refused, Refusal)
         assert reason in refused.reason
+
+
+async def test_a_changed_cap_leaves_a_reset_that_is_due(both: Both) -> None:
+    (user_id,) = await both.people(1, keys_each=1)
+    due = both.row(user_id).budget_reset_at = datetime.now(UTC) - timedelta(minutes=5)
+    by_owner(both.db, user_id, "update_virtual_key", key_id=key_of(both, user_id), max_budget=77)
+    await both.push()
+    assert (both.row(user_id).max_budget, both.row(user_id).budget_reset_at) == (0.77, due)
+
+
+async def test_another_period_behind_our_back_is_put_right(both: Both) -> None:
+    (user_id,) = await both.people(1, keys_each=1)
+    both.row(user_id).budget_duration = "1d"
+    by_owner(both.db, user_id, "resync_virtual_key", key_id=key_of(both, user_id))
+    await both.push()
+    assert both.row(user_id).budget_duration == "30d"
+
+
+def key_of(both: Both, user_id: UUID) -> UUID:
+    found: UUID = value(
+        both.db, "select id from public.virtual_keys where user_id = %s and state = 'active'", user_id
+    )
+    return found
