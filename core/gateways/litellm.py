@@ -5,16 +5,12 @@ Facts about its behaviour that this file relies on were observed on litellm 1.10
 explicit nulls clear; a 200 proves nothing about values, so everything is read back.
 """
 
-import asyncio
-import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import httpx
-import stamina
 
 from core.domain.drift import ListedKey, ListedPage
 from core.domain.keys import ObservedKey, ObservedUser, WantedKey
@@ -32,13 +28,12 @@ from core.gateways.answers import (
     listed_key,
     observed_key,
     observed_user,
-    read_answer,
     rubbish,
     spender_of,
 )
 from core.gateways.usage import tells_all_keys, used_days
+from core.gateways.wire import Wire
 from core.http import make_client
-from core.metrics import CALL_SECONDS
 from core.settings import Settings
 
 PAGE_SIZE = 100  # the largest that LiteLLM gives
@@ -53,26 +48,24 @@ class LiteLLM:
     """Speaks to one LiteLLM with the master key.
 
     All methods raise TransientError (not reachable, 5xx, 408, 429, rubbish, our own credentials wrong) or
-    RefusedError (any other 4xx). Reads are repeated inside a call; a write only when it was certainly not
-    sent, because two writes on their way at once may land in either order.
+    RefusedError (any other 4xx).
     """
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         if settings.litellm_base_url is None or settings.litellm_master_key is None:
             raise ValueError("LiteLLM is not configured")
         self._base_url = settings.litellm_base_url
-        self._headers = {"Authorization": f"Bearer {settings.litellm_master_key.get_secret_value()}"}
         self._generate_url = settings.litellm_key_generate_url or f"{self._base_url}/key/generate"
         self._update_url = settings.litellm_key_update_url or f"{self._base_url}/key/update"
-        self._timeout_seconds = settings.litellm_timeout_seconds
-        self._client = client
+        key = settings.litellm_master_key.get_secret_value()
+        self._wire = Wire(self._base_url, key, settings.litellm_timeout_seconds, client)
         self._model: str | None = None
 
     # ------------------------------------------------------------------ users
 
     async def read_user(self, user_id: str) -> ObservedUser | None:
         """The user as LiteLLM shows it; None when there is no such row."""
-        body = await self._read("/v2/user/info", {"user_id": user_id})
+        body = await self._wire.read("/v2/user/info", {"user_id": user_id})
         if body is None:
             return None
         check_about(body.get("user_id"), user_id)
@@ -96,7 +89,7 @@ class LiteLLM:
             "rpm_limit": rpm_limit,
             "tpm_limit": tpm_limit,
         }
-        await self._write(f"{self._base_url}/user/update", body)
+        await self._wire.write(f"{self._base_url}/user/update", body)
 
     # ------------------------------------------------------------------- keys
 
@@ -110,7 +103,7 @@ class LiteLLM:
             "blocked": wanted.blocked,
             **_limits(wanted),
         }
-        await self._write(self._generate_url, body)
+        await self._wire.write(self._generate_url, body)
 
     async def read_key(self, key_hash: str) -> ObservedKey | None:
         """The key as LiteLLM shows it; None when it never existed or was deleted."""
@@ -123,7 +116,7 @@ class LiteLLM:
         return None if info is None else listed_key(key_hash, info)
 
     async def _read_info(self, key_hash: str) -> Mapping[str, Any] | None:
-        body = await self._read("/key/info", {"key": key_hash})
+        body = await self._wire.read("/key/info", {"key": key_hash})
         if body is None:
             return None
         check_about(body.get("key"), key_hash)
@@ -143,18 +136,18 @@ class LiteLLM:
             del body["budget_duration"]
         if narrow:
             body["allowed_routes"] = ["llm_api_routes"]  # what key_type llm_api comes to
-        await self._write(self._update_url, body)
+        await self._wire.write(self._update_url, body)
 
     async def block_key(self, key_hash: str) -> None:
-        await self._write(f"{self._base_url}/key/block", {"key": key_hash})
+        await self._wire.write(f"{self._base_url}/key/block", {"key": key_hash})
 
     async def unblock_key(self, key_hash: str) -> None:
-        await self._write(f"{self._base_url}/key/unblock", {"key": key_hash})
+        await self._wire.write(f"{self._base_url}/key/unblock", {"key": key_hash})
 
     async def delete_key(self, key_hash: str) -> None:
         """Forget a key that has long been blocked; one that is not there is gone already."""
         try:
-            await self._write(f"{self._base_url}/key/delete", {"keys": [key_hash]})
+            await self._wire.write(f"{self._base_url}/key/delete", {"keys": [key_hash]})
         except RefusedError as refusal:
             if refusal.status != httpx.codes.NOT_FOUND:
                 raise
@@ -180,7 +173,7 @@ class LiteLLM:
             page += 1
 
     async def _read_keys(self, order: Mapping[str, str], page: int) -> SpendPage:
-        body = await self._read("/key/list", {**order, **WITH_USERS, "page": str(page)})
+        body = await self._wire.read("/key/list", {**order, **WITH_USERS, "page": str(page)})
         keys = [key for key in (body or {}).get("keys") or [] if isinstance(key, Mapping)]
         times = [datetime.fromisoformat(key["updated_at"]) for key in keys if key.get("updated_at")]
         spenders = {key["user_id"]: spender_of(key) for key in keys if is_account(key.get("user_id"))}
@@ -200,7 +193,7 @@ class LiteLLM:
         Where LiteLLM would leave keys out, it is asked for fewer days at once.
         """
         window = {"start_date": start.isoformat(), "end_date": end.isoformat(), "timezone": "0"}
-        body = await self._send(
+        body = await self._wire.send(
             "GET",
             f"{self._base_url}/user/daily/activity/aggregated",
             params={"user_id": user_id, "api_key_limit": MOST_KEYS, **window},
@@ -214,7 +207,7 @@ class LiteLLM:
 
     async def list_models(self) -> tuple[str, ...]:
         """The public names of all models; one with an asterisk stands for many."""
-        body = await self._send("GET", f"{self._base_url}/models")
+        body = await self._wire.send("GET", f"{self._base_url}/models")
         models = [entry.get("id") for entry in body.get("data") or [] if isinstance(entry, Mapping)]
         return tuple(dict.fromkeys(name for name in models if isinstance(name, str)))
 
@@ -223,7 +216,7 @@ class LiteLLM:
     ) -> int:
         """How many tokens this is, as LiteLLM counts by itself: no provider is asked."""
         asked = {"prompt": prompt} if messages is None else {"messages": list(messages)}
-        body = await self._send(
+        body = await self._wire.send(
             "POST", f"{self._base_url}/utils/token_counter", **_plain({"model": model, **asked})
         )
         check_about(body.get("request_model"), model)
@@ -236,7 +229,7 @@ class LiteLLM:
         """What so many tokens cost, in micro-dollars; None: LiteLLM knows no price."""
         asked = {"model": model, "input_tokens": prompt_tokens, "output_tokens": completion_tokens}
         try:
-            body = await self._send("POST", f"{self._base_url}/cost/estimate", **_plain(asked))
+            body = await self._wire.send("POST", f"{self._base_url}/cost/estimate", **_plain(asked))
         except (RefusedError, WrongCredentialsError):
             return None  # a key of fewer rights may not ask either
         check_about(body.get("model"), model)
@@ -277,7 +270,7 @@ class LiteLLM:
             page += 1
 
     async def _list_page(self, page: int) -> ListedPage:
-        body = await self._read("/key/list", {**BY_HASH, **WITH_USERS, "page": str(page)}) or {}
+        body = await self._wire.read("/key/list", {**BY_HASH, **WITH_USERS, "page": str(page)}) or {}
         rows, pages, total = body.get("keys"), body.get("total_pages"), body.get("total_count")
         if not isinstance(rows, list) or not isinstance(pages, int) or not isinstance(total, int):
             raise rubbish()
@@ -293,14 +286,14 @@ class LiteLLM:
         Raises:
             TransientError: it would not.
         """
-        body = await self._send("GET", f"{self._base_url}/health/readiness")
+        body = await self._wire.send("GET", f"{self._base_url}/health/readiness")
         if body.get("db") not in (None, "connected"):
             raise TransientError("litellm_database_down", "LiteLLM is up, but its database is not.")
-        await self._send("GET", f"{self._base_url}/models")
+        await self._wire.send("GET", f"{self._base_url}/models")
 
     async def find_unpriced_models(self) -> tuple[str, ...]:
         """Models whose use costs nothing as LiteLLM sees it: outside every wallet, unless it blocks them."""
-        body = await self._send("GET", f"{self._base_url}/model_group/info")
+        body = await self._wire.send("GET", f"{self._base_url}/model_group/info")
         groups = [group for group in body.get("data") or [] if isinstance(group, Mapping)]
         return tuple(sorted(str(group.get("model_group")) for group in groups if not _has_price(group)))
 
@@ -308,7 +301,7 @@ class LiteLLM:
         """Ask, free of charge and off the rate limit, whether this key may spend on that model, or on any."""
         try:
             model = model or await self._any_model()
-            await self._send(
+            await self._wire.send(
                 "POST",
                 f"{self._base_url}/utils/token_counter",
                 json={"model": model, "prompt": "x"},
@@ -327,63 +320,6 @@ class LiteLLM:
                 raise RefusedError("litellm_without_models", "LiteLLM offers no model.")
             self._model = names[0]
         return self._model
-
-    # --------------------------------------------------------------- transport
-
-    async def _read(self, path: str, params: Mapping[str, str]) -> Json | None:
-        """GET; None for LiteLLM's own 404. Repeated a few times within the call's time."""
-        async for attempt in stamina.retry_context(
-            on=TransientError, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
-        ):
-            with attempt:
-                try:
-                    return await self._send("GET", f"{self._base_url}{path}", params=params)
-                except RefusedError as refusal:
-                    if refusal.status == httpx.codes.NOT_FOUND:
-                        return None
-                    raise
-        raise AssertionError("stamina always returns or raises")
-
-    async def _write(self, url: str, body: Json) -> None:
-        async for attempt in stamina.retry_context(
-            on=_certainly_not_sent, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
-        ):
-            with attempt:
-                try:
-                    await self._send("POST", url, json=body)
-                except RefusedError as refusal:
-                    if refusal.status == httpx.codes.BAD_REQUEST:
-                        await self._check_database()
-                    raise
-
-    async def _check_database(self) -> None:
-        """Tell a refusal from an outage: without its database LiteLLM answers its writes with 400.
-
-        Reads answer 500 then, which raises TransientError here; a user that does not exist is a 404.
-        """
-        with contextlib.suppress(RefusedError):
-            await self._send(
-                "GET", f"{self._base_url}/v2/user/info", params={"user_id": "keyfund-is-it-there"}
-            )
-
-    async def _send(self, method: str, url: str, **request: Any) -> Json:
-        headers = {**self._headers, **request.pop("headers", {})}
-        began = time.monotonic()
-        outcome = "failed"
-        try:
-            # One bound over all of it: httpx's own timeouts are per step, and a lease must outlast a call.
-            async with asyncio.timeout(self._timeout_seconds):
-                response = await self._client.request(method, url, headers=headers, **request)
-            outcome = f"{response.status_code // 100}xx"
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.") from None
-        except (httpx.TransportError, TimeoutError):
-            raise TransientError(
-                "litellm_no_answer", "LiteLLM did not answer in time.", outcome_unknown=True
-            ) from None
-        finally:
-            CALL_SECONDS.labels("litellm", outcome).observe(time.monotonic() - began)
-        return read_answer(response)
 
 
 def make_litellm_client(settings: Settings) -> httpx.AsyncClient:
@@ -409,7 +345,3 @@ def _plain(body: Json) -> Json:
 
 def _has_price(group: Mapping[str, Any]) -> bool:
     return bool(group.get("input_cost_per_token") or group.get("output_cost_per_token"))
-
-
-def _certainly_not_sent(error: Exception) -> bool:
-    return isinstance(error, TransientError) and error.code == "litellm_unreachable"
