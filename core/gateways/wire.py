@@ -42,16 +42,24 @@ class Wire:
         raise AssertionError("stamina always returns or raises")
 
     async def write(self, url: str, body: Json) -> None:
-        async for attempt in stamina.retry_context(
-            on=_certainly_not_sent, attempts=3, timeout=self._timeout_seconds, wait_initial=0.1, wait_max=1.0
-        ):
-            with attempt:
-                try:
-                    await self.send("POST", url, json=body)
-                except RefusedError as refusal:
-                    if refusal.status == httpx.codes.BAD_REQUEST:
-                        await self._check_database()
-                    raise
+        """POST. All attempts together take no longer than one call may: a lease has room for no more."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                async for attempt in stamina.retry_context(
+                    on=_certainly_not_sent, attempts=3, timeout=None, wait_initial=0.1, wait_max=1.0
+                ):
+                    with attempt:
+                        await self._post(url, body)
+        except TimeoutError:
+            raise _no_answer() from None
+
+    async def _post(self, url: str, body: Json) -> None:
+        try:
+            await self.send("POST", url, json=body)
+        except RefusedError as refusal:
+            if refusal.status == httpx.codes.BAD_REQUEST:
+                await self._check_database()
+            raise
 
     async def _check_database(self) -> None:
         """Tell a refusal from an outage: without its database LiteLLM answers its writes with 400.
@@ -73,9 +81,7 @@ class Wire:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.") from None
         except (httpx.TransportError, TimeoutError):
-            raise TransientError(
-                "litellm_no_answer", "LiteLLM did not answer in time.", outcome_unknown=True
-            ) from None
+            raise _no_answer() from None
         finally:
             CALL_SECONDS.labels("litellm", outcome).observe(time.monotonic() - began)
         return read_answer(response)
@@ -83,3 +89,7 @@ class Wire:
 
 def _certainly_not_sent(error: Exception) -> bool:
     return isinstance(error, TransientError) and error.code == "litellm_unreachable"
+
+
+def _no_answer() -> TransientError:
+    return TransientError("litellm_no_answer", "LiteLLM did not answer in time.", outcome_unknown=True)

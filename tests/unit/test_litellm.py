@@ -1,6 +1,8 @@
 """The LiteLLM client: what is sent, and what each kind of answer means."""
 
+import asyncio
 import json
+import time
 from dataclasses import replace
 
 import httpx
@@ -203,3 +205,25 @@ async def test_a_budget_refusal_is_known_by_its_type_whatever_its_status(litellm
         body = {"error": {**OVER["error"], "message": "ExceededBudget: User=u1 over budget."}}
         respx.post(f"{BASE}/utils/token_counter").respond(400, json=body)
         assert await litellm.probe_key("sk-kf-own") is Probe.WALLET_EXCEEDED
+
+
+async def test_a_write_that_is_repeated_takes_no_longer_than_one_call_may(litellm: LiteLLM) -> None:
+    """Else it could land after the lease under which it was sent."""
+    sent: list[float] = []
+
+    async def slow(_request: httpx.Request) -> httpx.Response:
+        sent.append(time.monotonic())
+        await asyncio.sleep(1.2)
+        if len(sent) == 1:
+            raise httpx.ConnectTimeout("x")
+        await asyncio.sleep(5)
+        return httpx.Response(200, json={})
+
+    began = time.monotonic()
+    with respx.mock:
+        respx.post(f"{BASE}/user/update").mock(side_effect=slow)
+        with pytest.raises(TransientError) as caught:
+            await litellm.write_wallet("u1", 1)
+    assert caught.value.outcome_unknown
+    assert len(sent) == 2
+    assert time.monotonic() - began < 3  # two seconds, not those of each attempt
