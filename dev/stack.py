@@ -17,6 +17,7 @@ from typing import Self
 
 from dev import litellm, paystack, postgres, service, supabase
 from dev.child import Child, StackError
+from dev.litellm import Proxy
 from dev.part import Part
 from dev.postgres import SUPERUSER, Address
 from dev.prepared import REGIMES, Prepared, random_passwords
@@ -33,8 +34,8 @@ class Stack:
     """One stack with its own database, ports and secrets; ``home`` holds its env file and logs.
 
     ``settings`` are added to what the webhook and the worker get; with ``asymmetric``, user tokens are ES256
-    with a JWKS, and the env file has no SUPABASE_JWT_SECRET. Use as a context manager; whatever happens to
-    this process, nothing it started stays behind.
+    with a JWKS, and the env file has no SUPABASE_JWT_SECRET; ``proxy`` says how LiteLLM is set up. Use as a
+    context manager; whatever happens to this process, nothing it started stays behind.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Stack:
         settings: Mapping[str, str] | None = None,
         *,
         asymmetric: bool = False,
+        proxy: Proxy | None = None,
     ) -> None:
         self.home = home
         self.say = say
         self.paystack_state = home / "paystack.state"
         self.more = dict(settings or {})
         self.asymmetric = asymmetric
+        self.proxy = proxy or Proxy()
         self.children: dict[str, Child] = {}
         self.env: dict[str, str] = {}
         self.stopping = threading.Event()
@@ -121,7 +124,7 @@ class Stack:
         folder = postgres.data_folder(self.home, "postgres")
         assert self.reaper is not None
         self.reaper.remove_at_end(folder)
-        Prepared(ROOT, self.say, free_port).copy_stack(folder / "data")
+        Prepared(ROOT, self.say, free_port).copy_stack(folder / "data", self.proxy.release)
         postgres.set_passwords(folder / "data", self.address.passwords)
         self.report("database files", time.monotonic() - began)
         return folder / "data"
@@ -159,6 +162,9 @@ class Stack:
                 database_url=self.address.url("litellm", "litellm"),
                 port=port["litellm"],
                 master_key=self.master_key,
+                home=self.home / "litellm",
+                proxy=self.proxy,
+                env=self.env,
             ),
             paystack.part(
                 port=port["paystack"],

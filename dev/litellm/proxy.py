@@ -1,26 +1,84 @@
-"""LiteLLM's own command line, run by its own virtual environment's Python, with a quicker start."""
+"""A LiteLLM proxy as a part of the stack: which release, with or without the guard, how many workers."""
 
-import gc
-import os
-from importlib import import_module
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 
-def main() -> None:
-    gc.disable()  # importing makes many objects and no garbage; looking for some takes a fifth of the start
-    import_module("litellm.proxy.proxy_server")
-    gc.freeze()
-    gc.enable()
-    name_the_engine(Path(os.environ["PRISMA_QUERY_ENGINE_BINARY"]))
-    import_module("litellm").run_server()
+from dev.litellm import config
+from dev.litellm.release import ENGINE, HERE, Release, environment, node_first
+from dev.part import Part
 
 
-def name_the_engine(engine: Path) -> None:
-    """Left alone, Prisma runs `openssl`, which a machine may lack, to name a binary that isn't used here."""
-    prisma: Any = import_module("prisma.engine.utils")
-    prisma.ensure = lambda _paths: engine
+@dataclass(frozen=True)
+class Proxy:
+    """How a stack's LiteLLM is set up.
+
+    One worker holds at the next call what it is told about a key; several share what they know by ``redis``
+    only. ``settings`` are merged into the configuration last: ``{"general_settings": {…}}``.
+    """
+
+    release: Release = "pinned"
+    guard: bool = True
+    workers: int = 1
+    redis: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-if __name__ == "__main__":
-    main()
+def part(
+    root: Path,
+    *,
+    database_url: str,
+    port: int,
+    master_key: str,
+    home: Path,
+    proxy: Proxy | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Part:
+    """The proxy on 127.0.0.1; its configuration is written into ``home``.
+
+    ``env`` is what the configuration names by ``os.environ/…``, such as the provider's address.
+    """
+    proxy = proxy or Proxy()
+    url = f"http://127.0.0.1:{port}"
+    file = config.write(home, guard=_guard(root, proxy), redis=proxy.redis, settings=proxy.settings)
+    python = str(environment(root, proxy.release) / "bin" / "python")
+    command = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    return Part(
+        name="litellm",
+        argv=[python, "-P", str(HERE / "serve.py"), *command, "--num_workers", str(proxy.workers)],
+        url=url,
+        ready=lambda: _answers(url, master_key),
+        env={
+            **(env or {}),
+            "PATH": node_first(),
+            "DATABASE_URL": database_url,
+            "LITELLM_MASTER_KEY": master_key,
+            "LITELLM_MODE": "PRODUCTION",  # or it reads the .env of the folders above its own, which is ours
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it asks GitHub for prices
+            "DISABLE_SCHEMA_UPDATE": "true",  # `prepare` has applied the migrations
+            # It compares the schema all the same, with a Prisma that npm would download: time that out.
+            "LITELLM_PRISMA_COMMAND_TIMEOUT": "0.01",
+            "PRISMA_QUERY_ENGINE_BINARY": str(ENGINE),
+        },
+        cwd=HERE,
+    )
+
+
+def _guard(root: Path, proxy: Proxy) -> Path | None:
+    file = root / "guard" / "keyfund_guard.py"
+    return file if proxy.guard and file.exists() else None
+
+
+def _answers(url: str, master_key: str) -> bool:
+    """Whether the proxy is up with its database, and is ours: one left over wouldn't know the master key."""
+    try:
+        readiness = httpx.get(f"{url}/health/readiness", timeout=2)
+        if readiness.status_code != 200 or readiness.json().get("db") != "connected":
+            return False
+        models = httpx.get(f"{url}/v1/models", headers={"authorization": f"Bearer {master_key}"}, timeout=2)
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return False
+    return models.status_code == 200

@@ -78,7 +78,9 @@ def careless(world: World, tmp_path: Path) -> Iterator[tuple[str, str]]:
     litellm.prepare(ROOT, url)
     config = tmp_path / "careless.yaml"
     config.write_text(CARELESS)
-    part = litellm.part(ROOT, database_url=url, port=free_port(), master_key="sk-careless-master")
+    part = litellm.part(
+        ROOT, database_url=url, port=free_port(), master_key="sk-careless-master", home=tmp_path / "litellm"
+    )
     argv = [str(config) if word.endswith("config.yaml") else word for word in part.argv]
     assert world.stack.reaper is not None
     child = Child(replace(part, argv=argv), tmp_path / "careless.log", world.stack.reaper.marks)

@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 from uuid import uuid4
@@ -127,10 +128,10 @@ def test_every_migration_of_litellm_is_recorded_and_none_is_left(stack: Stack) -
         assert database.execute(count).fetchone() == wanted
 
 
-def test_the_answer_of_another_proxy_is_not_taken_for_ours(proxy: Proxy) -> None:
+def test_the_answer_of_another_proxy_is_not_taken_for_ours(proxy: Proxy, tmp_path: Path) -> None:
     port = int(proxy.url.rsplit(":", 1)[1])
     ours, others = (
-        litellm.part(ROOT, database_url="", port=port, master_key=key)
+        litellm.part(ROOT, database_url="", port=port, master_key=key, home=tmp_path)
         for key in (proxy.master_key, "sk-other")
     )
     assert (ours.ready(), others.ready()) == (True, False)
