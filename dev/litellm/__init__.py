@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -156,8 +156,13 @@ def _apply(database: psycopg.Connection, file: Path) -> None:
         )
 
 
-def part(root: Path, *, database_url: str, port: int, master_key: str) -> Part:
-    """The proxy on 127.0.0.1 with one worker, so that what it is told about a key holds at the next call."""
+def part(
+    root: Path, *, database_url: str, port: int, master_key: str, env: Mapping[str, str] | None = None
+) -> Part:
+    """The proxy on 127.0.0.1 with one worker, so that what it is told about a key holds at the next call.
+
+    ``env`` is added to its environment: the address and key of the provider behind it.
+    """
     url = f"http://127.0.0.1:{port}"
     python = str(_venv(root) / "bin" / "python")
     command = ["--config", str(HERE / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
@@ -176,6 +181,7 @@ def part(root: Path, *, database_url: str, port: int, master_key: str) -> Part:
             # It compares the schema all the same, with a Prisma that npm would download: time that out.
             "LITELLM_PRISMA_COMMAND_TIMEOUT": "0.01",
             "PRISMA_QUERY_ENGINE_BINARY": str(ENGINE),
+            **(env or {}),
         },
         cwd=HERE,
     )
