@@ -946,11 +946,15 @@ class Calls:
         while self.mine or self.counters:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                for call in list(self.mine.values()):
-                    await self._note(call)
-                await self._keep_counters()
-            except Exception:
-                verbose_proxy_logger.exception("Keyfund guard: leases could not be renewed; tried again")
+                await self.renew_once()
+            except Exception:  # noqa: BLE001 (the next round tries again; a lease outlasts three)
+                verbose_proxy_logger.exception("Keyfund guard: leases could not be renewed")
+
+    async def renew_once(self) -> None:
+        """Renew the leases of all calls in flight, and keep LiteLLM's counters of those who called lately."""
+        for call in list(self.mine.values()):
+            await self._note(call)
+        await self._keep_counters()
 
     async def _keep_counters(self) -> None:
         """LiteLLM forgets a counter a minute after it was made, and with it all that is reserved there."""
