@@ -43,7 +43,8 @@ def part(
     """
     proxy = proxy or Proxy()
     url = f"http://127.0.0.1:{port}"
-    file = config.write(home, guard=_guard(root, proxy), redis=proxy.redis, settings=proxy.settings)
+    guard = root / "guard" / "keyfund_guard.py" if proxy.guard else None
+    file = config.write(home, guard=guard, redis=proxy.redis, settings=proxy.settings)
     python = str(environment(root, proxy.release) / "bin" / "python")
     command = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
     return Part(
@@ -65,11 +66,6 @@ def part(
         },
         cwd=HERE,
     )
-
-
-def _guard(root: Path, proxy: Proxy) -> Path | None:
-    file = root / "guard" / "keyfund_guard.py"
-    return file if proxy.guard and file.exists() else None
 
 
 def _answers(url: str, master_key: str) -> bool:
