@@ -46,10 +46,12 @@ def part(
     guard = root / "guard" / "keyfund_guard.py" if proxy.guard else None
     file = config.write(home, guard=guard, redis=proxy.redis, settings=proxy.settings)
     python = str(environment(root, proxy.release) / "bin" / "python")
-    command = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    address = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    # Uvicorn ends a worker that is silent for 5 s; importing LiteLLM takes longer than that.
+    workers = ["--num_workers", str(proxy.workers), "--timeout_worker_healthcheck", "60"]
     return Part(
         name="litellm",
-        argv=[python, "-P", str(HERE / "serve.py"), *command, "--num_workers", str(proxy.workers)],
+        argv=[python, "-P", str(HERE / "serve.py"), *address, *workers],
         url=url,
         ready=lambda: _answers(url, master_key),
         env={
