@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.stack import ROOT
 from tests.guard.cases import FALLBACKS, MODELS
 from tests.guard.worker import Worker, worker
-from tests.support import ROOT
 
 GUARD = ROOT / "guard" / "keyfund_guard.py"
 
