@@ -777,26 +777,43 @@ async def reserve(key: Json, data: dict[str, Json], cost: float) -> Json:
         ProxyException: it does not fit; what was added is taken off again.
     """
     held = key.budget_reservation or _new_reservation()
-    added: list[tuple[dict[str, Json], float]] = []
-    try:
-        for budget in budgets_of(key):
-            entry = _entry_of(held, budget)
-            more = cost - float(entry["reserved_cost"])
-            if more <= 0:
-                continue
-            spent = await _add(budget, more)
-            entry["reserved_cost"] = cost
-            added.append((entry, more))
-            if spent > budget.most + HAIR:
-                raise refuse_money(budget.owner, budget.owner_id, spent - more, budget.most, cost)
-        held["reserved_cost"] = max(float(held["reserved_cost"]), cost)
-        _attach(held, key, data)
-    except BaseException:
-        for entry, more in added:
-            entry["reserved_cost"] = cost - more
-            await give_back(entry["counter_key"], more)
-        raise
+    missing = [(budget, cost - _held_for(held, budget)) for budget in budgets_of(key)]
+    missing = [(budget, dollars) for budget, dollars in missing if dollars > 0]
+    spent = await _add(held, missing)
+    for (budget, dollars), now in zip(missing, spent, strict=True):
+        if now > budget.most + HAIR:
+            await _increment([(one.counter, -more) for one, more in missing])
+            raise refuse_money(budget.owner, budget.owner_id, now - dollars, budget.most, cost)
+    for budget, _ in missing:
+        _entry_of(held, budget)["reserved_cost"] = cost
+    held["reserved_cost"] = max(float(held["reserved_cost"]), cost)
+    _attach(held, key, data)
     return held
+
+
+async def _add(held: dict[str, Json], missing: list[tuple[Budget, float]]) -> list[float]:
+    """Returns what each counter then shows. One that LiteLLM has not counted on for this call may be new."""
+    from litellm.proxy import proxy_server
+
+    counted = {entry["counter_key"] for entry in held["entries"]}
+    for budget, _ in missing:
+        if budget.counter not in counted:
+            await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
+    return await _increment([(budget.counter, dollars) for budget, dollars in missing])
+
+
+async def _increment(changes: list[tuple[str, float]]) -> list[float]:
+    """Change counters in one round trip."""
+    from litellm.proxy import proxy_server
+    from litellm.proxy.spend_tracking.spend_counter_batch import PendingSpendIncrement
+
+    pending = tuple(PendingSpendIncrement(counter_key=name, increment=dollars) for name, dollars in changes)
+    return [float(value) for value in await proxy_server.increment_spend_counters_pipeline(pending=pending)]
+
+
+def _held_for(held: dict[str, Json], budget: Budget) -> float:
+    entries = (entry for entry in held["entries"] if entry["counter_key"] == budget.counter)
+    return float(next((entry["reserved_cost"] for entry in entries), 0.0))
 
 
 def _new_reservation() -> dict[str, Json]:
@@ -825,20 +842,6 @@ def _entry_of(held: dict[str, Json], budget: Budget) -> dict[str, Json]:
     }
     held["entries"].append(entry)
     return entry
-
-
-async def _add(budget: Budget, dollars: float) -> float:
-    from litellm.proxy import proxy_server
-
-    await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
-    spent = await proxy_server.increment_spend_counter_cache(budget.counter, dollars)
-    return float(spent)
-
-
-async def give_back(counter: str, dollars: float) -> None:
-    from litellm.proxy import proxy_server
-
-    await proxy_server.increment_spend_counter_cache(counter, -dollars)
 
 
 def _attach(held: dict[str, Json], key: Json, data: dict[str, Json]) -> None:
@@ -905,12 +908,12 @@ class Calls:
             self.renewing = asyncio.create_task(self._renew())
         return call
 
-    async def hold(self, call: Call, held: dict[str, Json]) -> None:
+    def hold(self, call: Call, held: dict[str, Json]) -> None:
         """Note what a call holds, so that it can be given back after the death of this worker."""
         call.held = held
         self.counters.update((entry["counter_key"], time.monotonic()) for entry in held["entries"])
-        if redis := _redis():
-            await redis.hset(_places(call), call.id, _lease(call))
+        if _redis():
+            _run(self._note(call))  # the call need not wait for it
 
     async def _count(self, call: Call) -> int:
         redis = _redis()
@@ -930,8 +933,7 @@ class Calls:
         if told["until"] > time.time():
             return bool(told["taken"])
         if await redis.hdel(_places(call), place):
-            for counter, dollars in told["held"].items():
-                await give_back(counter, dollars)
+            await _increment([(counter, -dollars) for counter, dollars in told["held"].items()])
         return False
 
     def _leave(self, call: Call) -> None:
@@ -1082,7 +1084,7 @@ class KeyfundGuard(CustomLogger):
             str(key.user_id), int(told.get("in_flight") or self.additions.in_flight)
         )
         if cost > 0:
-            await self.calls.hold(call, await reserve(key, data, cost))
+            self.calls.hold(call, await reserve(key, data, cost))
 
     def _deployments(self, model: str) -> tuple[list[Deployment], list[Deployment]]:
         """Who may serve a call of this model, and who may serve it in their place."""

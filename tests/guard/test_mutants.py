@@ -64,7 +64,7 @@ MUTANTS = [
     Mutant("recordings are free", "return float(max(size / bytes_a_second, 1.0))", "return 0.0", "a recording holds its seconds"),
     Mutant("rates are believed", "bytes_a_second != samples * block", "False", "a WAV that lies about its rate"),
     Mutant("documents are free", "return max(1, -(-chunks // 100))", "return 1", "more documents are more units"),
-    Mutant("the wallet is not compared", "if spent > budget.most + HAIR:", "if False:", "more than is left"),
+    Mutant("the wallet is not compared", "if now > budget.most + HAIR:", "if False:", "more than is left"),
     Mutant("the cap is not compared", "if key.max_budget is not None:", "if False:", "a cap below the wallet"),
     Mutant("no wallet is no bound", "if not key.user_id or key.user_max_budget is None:", "if not key.user_id:", "a wallet that is not there"),
     Mutant("everybody's keys are guarded", "or MARK not in (user_api_key_dict.metadata or {})", "", "somebody else's key is left alone"),
@@ -118,7 +118,7 @@ def forgets(desk: Worker) -> bool:
 
 
 HABITS: list[tuple[str, str, str, Callable[[Worker], bool]]] = [
-    ("what is held is not added", "spent = await _add(budget, more)", "spent = 0.0", overspends),
+    ("what is held is not added", "spent = await _add(held, missing)", "spent = [0.0 for _ in missing]", overspends),
     ("what failed is never given back", "            await _release(held)\n", "            pass\n", keeps_what_failed),
     ("calls in flight are not bounded", "if await self._count(call) > most:", "if False:", lets_all_in),
     ("counters are not kept", "keep(proxy_server.spend_counter_cache.in_memory_cache, counter)", "pass", forgets),
