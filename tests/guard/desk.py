@@ -90,6 +90,10 @@ class Desk:
         for one in ids:
             self.ends[one].set()
         await asyncio.gather(*(self.calls.pop(one) for one in ids), return_exceptions=True)
+        return await self.do_settled()
+
+    async def do_settled(self) -> Json:
+        """Wait until the guard has nothing left to write."""
         while self.module.RUNNING:
             await asyncio.gather(*self.module.RUNNING, return_exceptions=True)
         return {}

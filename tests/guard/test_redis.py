@@ -85,6 +85,7 @@ def test_what_a_dead_worker_held_is_given_back_when_its_lease_ends(
     for one in (survivor, victim):
         one.ask("load", guard=str(GUARD), constants=QUICK)
     assert let_through(victim.admit(*[person.picture() for _ in range(3)])) == 3
+    victim.ask("settled")
     victim.kill()
     assert let_through(survivor.admit(person.picture())) == 0
 
