@@ -14,7 +14,7 @@ from worker.jobs.books import Reconcile
 from worker.jobs.drift import FindDrift
 from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job, Runner
-from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage, SettleUsage
+from worker.jobs.sync import CountShares, DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage, SettleUsage
 from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
 
 
@@ -30,6 +30,7 @@ def jobs(parts: Assembly, stopping: asyncio.Event) -> Iterator[tuple[str, float,
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once, stopping)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
+        yield "count_shares", 2, CountShares(store, parts.litellm, at_once=100)
         yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
     if parts.usage is not None:

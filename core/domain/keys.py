@@ -34,7 +34,7 @@ class WantedKey:
     models: tuple[str, ...] | None = None
     """The only models that the key may use; empty: all; None: whatever LiteLLM has."""
     previous_hash: str | None = None
-    """The string before this one, whose spend counts against this period's cap."""
+    """The string before this one, whose spend is not counted yet: until it is, this one waits."""
 
     @property
     def blocked(self) -> bool:

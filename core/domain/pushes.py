@@ -28,6 +28,7 @@ class Push:
 
 class Outcome(StrEnum):
     SYNCED = "synced"
+    WAITS = "waits"
     REFUSED = "refused"
     TRANSIENT = "transient"
     UNKNOWN = "unknown"

@@ -173,6 +173,27 @@ class RollUpUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class CountShares:
+    """Ask LiteLLM what former strings of rotated keys spent of their keys' caps."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+    at_once: int
+
+    async def run_once(self) -> int:
+        """Returns how many were counted."""
+        counted = 0
+        for key_hash in await self.store.list_uncounted(self.at_once):
+            try:
+                shown = await self.litellm.read_key(key_hash)
+            except KeyfundError as error:
+                log.warning("key.not_counted", key_hash=key_hash, error=str(error))
+                break  # the next is asked the same LiteLLM: later
+            counted += await self.store.count_share(key_hash, shown)
+        return counted
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteKeys:
     """Remove from LiteLLM what was revoked a day ago."""
 
