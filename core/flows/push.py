@@ -287,7 +287,7 @@ class _Attempt:
             # Created again it would come back with its spend forgotten, and a string is never used twice.
             raise RefusedError(
                 "litellm_key_vanished",
-                "LiteLLM lost this key. Rotate it: it keeps its name, limits and history. Or create a new one.",
+                "LiteLLM lost this key: rotate it, and it keeps its name and limits, or create a new one.",
             )
         self._lease.check()
         # A revoked key whose create may still be on its way is made, blocked: a late one changes nothing.

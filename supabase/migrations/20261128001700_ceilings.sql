@@ -121,9 +121,9 @@ begin
     end if;
     -- Of a revoked string LiteLLM only has to know that it is blocked.
     v_changed := (old.state, old.max_budget, old.budget_duration, old.rpm_limit, old.tpm_limit, old.models, old.rotations,
-        old.previous_hash)
+        old.cap, old.most_max_budget, old.previous_hash)
       is distinct from (new.state, new.max_budget, new.budget_duration, new.rpm_limit, new.tpm_limit, new.models, new.rotations,
-        new.previous_hash)
+        new.cap, new.most_max_budget, new.previous_hash)
       or (new.state <> 'revoked' and new.share_cents is distinct from old.share_cents);
   else
     v_changed := new.sync_status <> 'synced';
