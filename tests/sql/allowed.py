@@ -117,6 +117,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_drift": SERVICE_ALONE,
     "read_drift_key": SERVICE_ALONE,
     "mend_drift": SERVICE_ALONE,
+    "claim_drift_slice": SERVICE_ALONE,
+    "finish_drift_slice": SERVICE_ALONE,
     "record_drift": SERVICE_ALONE,
     "find_adoptee": SERVICE_ALONE,
     "adopt_key": SERVICE_ALONE,
