@@ -28,7 +28,7 @@ comment on column public.virtual_keys.uncounted is 'This former string may have 
 comment on column public.virtual_keys.count_at is
   'When LiteLLM is asked what this former string spent; null while uncounted: a push has to confirm its share or its block first.';
 comment on column public.virtual_keys.period_ends_at is 'Until when this former string''s spend counts against the key''s cap.';
-comment on column public.virtual_keys.previous_hash is 'The former string whose spend is not counted yet: this one waits for it. Null: it waits for none.';
+comment on column public.virtual_keys.previous_hash is 'The former string, while this one waits until what former strings spent is counted. Null: it does not wait.';
 create index virtual_keys_uncounted_idx on public.virtual_keys (count_at) where count_at is not null;
 
 -- --------------------------------------------------------------------- shares
@@ -243,7 +243,9 @@ begin
       -- A call that was still running when its string was blocked is booked when it ends.
       count_at = case when state = 'revoked' and period_ends_at is null and p_is_there then now() + interval '1 hour' end
   where id = v_former.id;
-  update public.virtual_keys set previous_hash = null where id = v_former.successor_id and previous_hash = p_key_hash;
+  update public.virtual_keys k set previous_hash = null
+  where k.id = v_former.successor_id and k.previous_hash is not null
+    and not exists (select from public.virtual_keys f where f.successor_id = k.id and f.uncounted);
   if v_share <> v_former.share_cents or found then
     perform keyfund.repush_key(v_former.successor_id);
   end if;

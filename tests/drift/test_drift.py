@@ -123,7 +123,8 @@ def test_the_worker_compares_all_keys_all_the_time_at_little_of_litellm_s(shelf:
     shelf.change_key(key, "tpm_limit = 1")
     shelf.lose("LiteLLM_VerificationToken", "token", gone["key_hash"])
     shelf.db.execute(
-        "update keyfund.drift_round set due_at = now(), page = 1, after_hash = '', report = null"
+        "update keyfund.drift_round set due_at = now(), page = 1, after_hash = '', report = null,"
+        " lease_token = null, lease_expires_at = null"
     )
     before = shelf.one("select coalesce(max(id), 0) from keyfund.drift_reports")
     seconds = 300 * max(1, shelf.keys // 10_000)

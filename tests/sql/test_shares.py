@@ -235,6 +235,25 @@ def test_a_chain_of_rotations_never_gives_away_more_than_the_cap(db: Connection,
     assert cap(db, one) == 13
 
 
+def test_a_string_waits_until_all_former_ones_are_counted(db: Connection, user_id: UUID) -> None:
+    """A blocked key waits for nothing, so it can be rotated again before the first string is counted."""
+    one = synced_key(db, user_id, max_budget=100)
+    by_owner(db, user_id, "block_virtual_key", key_id=one["id"])
+    push(db, user_id)
+    first = rotate(db, one, 0)
+    push(db, user_id)
+    by_owner(db, user_id, "rotate_virtual_key", key_id=one["id"], overlap_seconds=0)
+    (second,) = [row for row in keys(db, user_id) if row["successor_id"] and row["id"] != first["id"]]
+    by_owner(db, user_id, "unblock_virtual_key", key_id=one["id"])
+    push(db, user_id)
+    let_pass(db, 31)
+    assert count(db, second, 0, blocked=True)
+    assert key(db, one["id"])["previous_hash"] is not None
+    assert count(db, first, 90, blocked=True)
+    assert key(db, one["id"])["previous_hash"] is None
+    assert cap(db, one) == 10
+
+
 def test_a_cap_that_is_changed_during_the_overlap_is_kept_by_both_strings_together(
     db: Connection, user_id: UUID
 ) -> None:

@@ -14,7 +14,7 @@ from core.metrics import DRIFT_CALL_SECONDS, DRIFT_KEYS
 from core.store import ServiceStore
 
 log = get_logger()
-LEASE_SECONDS = 300
+LEASE_SECONDS = 60
 RETRY_SECONDS = 10
 
 
