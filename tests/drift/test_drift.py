@@ -118,16 +118,27 @@ def test_a_role_is_named_until_a_person_takes_it_back(shelf: Shelf) -> None:
     shelf.drift().report(0)
 
 
-def test_the_worker_compares_at_night(shelf: Shelf) -> None:
-    key = shelf.key(41)
+def test_the_worker_compares_all_keys_all_the_time_at_little_of_litellm_s(shelf: Shelf) -> None:
+    key, gone = shelf.key(41), shelf.key(42)
     shelf.change_key(key, "tpm_limit = 1")
-    shelf.db.execute("update keyfund.chores set due_at = now() where name = 'drift'")
+    shelf.lose("LiteLLM_VerificationToken", "token", gone["key_hash"])
+    shelf.db.execute(
+        "update keyfund.drift_round set due_at = now(), page = 1, after_hash = '', report = null,"
+        " lease_token = null, lease_expires_at = null"
+    )
+    before = shelf.one("select coalesce(max(id), 0) from keyfund.drift_reports")
+    seconds = 300 * max(1, shelf.keys // 10_000)
     with shelf.working():
-        done_tonight = "select due_at = keyfund.next_night() from keyfund.chores where name = 'drift'"
-        assert eventually(lambda: bool(shelf.one(done_tonight)), seconds=240)
-        assert eventually(lambda: shelf.shown(key["key_hash"])["tpm_limit"] == 10_000, seconds=60)
-    kinds = shelf.one("select report -> 'kinds' from keyfund.drift_reports order by id desc limit 1")
-    assert {kind for kind, count in kinds.items() if count} == {"different"}
+        assert eventually(lambda: shelf.shown(key["key_hash"])["tpm_limit"] == 10_000, seconds=seconds)
+        assert eventually(lambda: shelf.key(42)["sync_status"] == "failed", seconds=seconds)
+        assert shelf.key(42)["last_error"].startswith("litellm_key_vanished")
+        ended = "select max(id) > %s from keyfund.drift_reports"
+        assert eventually(lambda: bool(shelf.one(ended, before)), seconds=seconds)
+    report = shelf.one("select report from keyfund.drift_reports where id > %s order by id limit 1", before)
+    assert (report["kinds"]["different"], report["kinds"]["missing"]) == (1, 1)
+    share = """select (report ->> 'call_seconds')::float / extract(epoch from ended_at - began_at)
+        from keyfund.drift_reports where id > %s order by id limit 1"""
+    assert 0 < float(shelf.one(share, before)) < 0.055  # 5 %, and the last slice's rest is not in it
 
 
 def test_keys_that_come_and_go_during_the_walk_are_no_difference(shelf: Shelf) -> None:
