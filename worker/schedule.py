@@ -10,11 +10,12 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from core.assembly import Assembly
+from core.flows.watch import Watcher
 from worker.jobs.books import Reconcile
 from worker.jobs.drift import FindDrift
 from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job, Runner
-from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage, SettleUsage
+from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage, SettleUsage, WatchLiteLLM
 from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
 
 
@@ -30,6 +31,7 @@ def jobs(parts: Assembly, stopping: asyncio.Event) -> Iterator[tuple[str, float,
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once, stopping)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
+        yield "watch_litellm", 10, WatchLiteLLM(store, Watcher(store, parts.litellm), every_seconds=60)
         yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, every_seconds=20)
     if parts.usage is not None:
