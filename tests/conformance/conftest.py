@@ -1,23 +1,31 @@
-"""The same cases against the stand-in, in this process, and against the stack's real LiteLLM."""
+"""The same cases against the stand-in, in this process, and against a real LiteLLM, without the guard."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
 from core.gateways.litellm import LiteLLM
+from dev.litellm import Proxy
 from dev.stack import Stack
 from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn
 from tests.conformance.subject import Subject, settings_for
 
 
+@pytest.fixture(scope="session")
+def unguarded(homes: Path, run_lock: None) -> Iterator[Stack]:
+    with Stack(homes / "unguarded", proxy=Proxy(guard=False)) as running:
+        yield running
+
+
 @pytest.fixture(params=["standin", "real"])
 def real_one(request: pytest.FixtureRequest) -> Stack | None:
     if request.param == "standin":
         return None
-    running: Stack = request.getfixturevalue("stack")
+    running: Stack = request.getfixturevalue("unguarded")
     return running
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.sql.acting import (
+    FENCES,
     account,
     all_by_service,
     append,
@@ -74,6 +75,8 @@ def test_a_claim_tells_all_that_a_push_needs(db: Connection) -> None:
         "models": [],
         "rpm_limit": None,
         "tpm_limit": None,
+        "suspended": False,
+        "fences": FENCES,
     }
 
 

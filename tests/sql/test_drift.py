@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.sql.acting import (
+    FENCES,
     Row,
     account,
     append,
@@ -120,6 +121,8 @@ def test_a_key_is_told_without_its_string_and_with_its_account_s_wallet(db: Conn
         "models": None,
         "account_rpm_limit": None,
         "account_tpm_limit": None,
+        "suspended": False,
+        "fences": FENCES,
     }
     assert read(db, "0" * 64) is None
 
