@@ -65,7 +65,7 @@ async def examine(settings: Settings, say: Say, visit: Visit, store: ServiceStor
     if settings.litellm_base_url is None or settings.litellm_master_key is None:
         say(broken("LITELLM_BASE_URL and LITELLM_MASTER_KEY are not set."))
         return False
-    healthy = True
+    healthy, guard = True, None
     async with make_client(timeout_seconds=60) as client:
         litellm = LiteLLM(settings, client)
         try:
@@ -73,13 +73,26 @@ async def examine(settings: Settings, say: Say, visit: Visit, store: ServiceStor
             key = settings.litellm_master_key.get_secret_value()
             async with admit(client, settings.litellm_base_url, key, fences) as patient:
                 examination = Examination(patient, litellm, store, visit, settings.litellm_cache_seconds)
-                async for finding in examination.findings():
+                guard = await find_guard(patient)
+                async for finding in examination.findings(guard):
                     say(finding)
                     healthy = healthy and finding.verdict is not Verdict.BROKEN
         except (httpx.HTTPError, AdmissionError, KeyfundError) as error:
             say(await explain(error, client, settings))
             return False
+    say(conclude(guard, healthy=healthy))
     return healthy
+
+
+def conclude(guard: str | None, *, healthy: bool) -> Finding:
+    """Which level of the promise holds."""
+    if guard is None:
+        return broken(
+            "Without the guard, what is in flight when a wallet ends goes through: no number is promised."
+        )
+    if healthy:
+        return ok("With the guard, an account never spends more than its wallet on any open route.")
+    return broken("With the guard, a wallet holds on every open route once what is BROKEN above is mended.")
 
 
 async def explain(error: Exception, client: httpx.AsyncClient, settings: Settings) -> Finding:
@@ -121,11 +134,10 @@ class Examination:
     visit: Visit
     cache_seconds: int
 
-    async def findings(self) -> AsyncIterator[Finding]:
+    async def findings(self, guard: str | None) -> AsyncIterator[Finding]:
         """From what decides most to what decides least."""
         patient = self.patient
         yield ok("LiteLLM answers, and accepts the master key.")
-        guard = await find_guard(patient)
         yield examine_guard(guard)
         async for finding in self._versions(guard):
             yield finding

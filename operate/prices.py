@@ -79,7 +79,6 @@ def describe_dearest(call: DearCall | None, at_once: int) -> str:
     if call is None:
         return "No model has a price from which the dearest call could be worked out."
     return (
-        "Without the guard no number is promised. The dearest call that the doctor could build, "
-        f"{call.model} with {call.how}, costs at least ${call.dollars:,.2f}, and a key may have {at_once} "
-        "such calls in flight."
+        f"The dearest call that the doctor could build, {call.model} with {call.how}, costs at least "
+        f"${call.dollars:,.2f}, and a key may have {at_once} such calls in flight."
     )

@@ -61,7 +61,7 @@ async def prove(
         try:
             trial = TRIALS[wish.route]
             models = select(await litellm.list_deployments(), trial, wish.models)
-            dollars = sum(trial.most_dollars(model) for model in models)
+            dollars = sum(trial.most_dollars(model) for model in models if unfit(model) is None)
             if not models:
                 say(broken(f"No model of LiteLLM's is for {wish.route} (mode: {trial.mode})."))
                 return False
@@ -98,6 +98,14 @@ def select(models: Sequence[Model], trial: Trial, names: Sequence[str]) -> list[
     return [known[name] for name in sorted(known)]
 
 
+def unfit(model: Model) -> str | None:
+    """Why a model need not be tried."""
+    faults = find_faults([model])
+    if faults.broken:
+        return "both of its token prices are 0, so LiteLLM checks no budget for it."
+    return "LiteLLM shows no price for it." if faults.unpriced else None
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """One route, tried with one patient."""
@@ -131,11 +139,8 @@ class Proof:
 
     async def _lack(self, model: Model) -> str | None:
         """What the route lacks with this model; None: it is charged, bounded and private."""
-        faults = find_faults([model])
-        if faults.broken:
-            return "both of its token prices are 0, so LiteLLM checks no budget for it."
-        if faults.unpriced:
-            return "LiteLLM shows no price for it."
+        if (lack := unfit(model)) is not None:
+            return lack
         before = float((await self.patient.read()).get("spend") or 0.0)
         answer = await self._call(model)
         if not answer.is_success:

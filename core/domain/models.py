@@ -23,8 +23,11 @@ OF_TOKENS = re.compile(
     r"(?:input_cost_per_token|cache_creation_input_token_cost)(?:_above_1hr)?(?:_above_\d+k_tokens)?"
     r"|output_cost_per_(?:token|reasoning_token)(?:_above_\d+k_tokens)?"
     r"|input_cost_per_(?:audio|image|video)_token|input_cost_per_(?:image|request|query|character)"
-    r"|input_cost_per_(?:audio|video)_per_second.*|input_cost_per_pixel|input_cost_per_image_above.*"
 )
+OF_MEDIA = re.compile(
+    r"input_cost_per_(?:audio|video)_per_second.*|input_cost_per_pixel|input_cost_per_image_above.*"
+)
+"""Prices of what goes in besides text: the guard refuses the content, not the model, but for embeddings."""
 BOUNDED: Mapping[str, re.Pattern[str]] = {
     "embedding": OF_TOKENS,
     "moderation": OF_TOKENS,
@@ -121,11 +124,10 @@ def unbounded_units(model: Model) -> tuple[str, ...]:
     fit = OF_TOKENS if model.generates else BOUNDED.get(str(model.mode))
     if fit is None:
         return ()
-    return tuple(
-        unit
-        for unit in model.prices
-        if not TIERS.search(unit) and not fit.fullmatch(unit) and not NOT_ASKED_FOR.fullmatch(unit)
-    )
+    has_media = fit is OF_TOKENS and model.mode != "embedding"
+    known = (fit, NOT_ASKED_FOR, OF_MEDIA) if has_media else (fit, NOT_ASKED_FOR)
+    units = (unit for unit in model.prices if not TIERS.search(unit))
+    return tuple(unit for unit in units if not any(one.fullmatch(unit) for one in known))
 
 
 def describe_faults(faults: Faults, *, guarded: bool) -> tuple[str, ...]:

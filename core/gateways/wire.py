@@ -69,8 +69,8 @@ class Wire:
     async def _check_reads(self) -> None:
         """Tell a refusal from an outage or a wrong key.
 
-        Without its database LiteLLM answers its writes with 400 and its reads with 500; to a wrong key it answers
-        both with 401 or 403. Each raises TransientError here; a user that does not exist is a 404.
+        Without its database LiteLLM answers its writes with 400 and its reads with 500; a wrong key gets 401
+        or 403 for both. Each raises TransientError here; a user that does not exist is a 404.
         """
         with contextlib.suppress(RefusedError):
             await self.send("GET", f"{self.base_url}/v2/user/info", params={"user_id": "keyfund-is-it-there"})
