@@ -30,7 +30,8 @@ FELL = "{}\n\nLiteLLM: model group 'small' failed with the error above. Fallback
 def test_the_dearest_call_is_the_ceiling_of_the_dearest_model_for_each_choice() -> None:
     call = dearest_call([SMALL, LARGE, IMAGE])
     assert call is not None
-    assert (call.model, call.dollars) == ("large", pytest.approx(0.002 * 4500 * 128))
+    assert call.model == "large"
+    assert call.dollars == pytest.approx(0.002 * 4500 * 128)
     assert "at least $1,152.00" in describe_dearest(call, 10)
 
 
@@ -87,7 +88,7 @@ def answer(status: int = 400, message: str = "", kind: str = "", **headers: str)
 def test_each_models_first_fallback_is_read_from_all_three_kinds() -> None:
     values = {"fallbacks": [{"a": ["b", "c"]}], "context_window_fallbacks": None,
         "content_policy_fallbacks": [{"d": [{"model": "e"}]}]}  # fmt: skip
-    assert list(read_fallbacks(values))[0] == ("a", "b")
+    assert next(read_fallbacks(values)) == ("a", "b")
     assert len(list(read_fallbacks(values))) == 2
 
 
