@@ -203,7 +203,10 @@ def _id_of(answer: httpx.Response) -> object:
 
 
 def _because(answer: httpx.Response) -> str:
-    kind = error_of(answer).get("type")
+    """The guard's own sentence, or the kind of error; a vendor's text is never shown."""
+    error = error_of(answer)
+    message = str(error.get("message") or "")
+    kind = message.rstrip(".") if message.startswith("Keyfund guard ") else error.get("type")
     return f" ({kind})" if kind else ""
 
 

@@ -1,46 +1,26 @@
-<<<<<<< HEAD
-"""The same cases against the stand-in, in this process, and against a real LiteLLM, without the guard."""
-=======
-"""The same cases against the stand-in, in this process, and against the real LiteLLM, pinned and newest."""
->>>>>>> main
+"""The same cases against the stand-in, in this process, and against the real LiteLLM, without the guard."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import httpx
 import psycopg
 import pytest
 
 from core.gateways.litellm import LiteLLM
-from dev.litellm import Proxy
 from dev.stack import Stack
 from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn
 from tests.conformance.subject import Subject, settings_for
 
-STACKS = {"real": "stack", "newest": "newest_stack"}
+STACKS = {"real": "unguarded", "newest": "unguarded_newest"}
 """The stack's fixture for each real LiteLLM."""
 
-<<<<<<< HEAD
-@pytest.fixture(scope="session")
-def unguarded(homes: Path, run_lock: None) -> Iterator[Stack]:
-    with Stack(homes / "unguarded", proxy=Proxy(guard=False)) as running:
-        yield running
-
-
-@pytest.fixture(params=["standin", "real"])
-def real_one(request: pytest.FixtureRequest) -> Stack | None:
-    if request.param == "standin":
-        return None
-    running: Stack = request.getfixturevalue("unguarded")
-=======
 
 @pytest.fixture(params=["standin", *STACKS])
 def real_one(request: pytest.FixtureRequest) -> Stack | None:
     if request.param == "standin":
         return None
     running: Stack = request.getfixturevalue(STACKS[request.param])
->>>>>>> main
     return running
 
 
