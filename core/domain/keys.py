@@ -43,6 +43,8 @@ class WantedKey:
     suspended: bool = False
     models: tuple[str, ...] | None = None
     """The only models that the key may use; empty: all; None: whatever LiteLLM has."""
+    of_key: str | None = None
+    """The id of the key that this was the string of, if it is a former one; None: it is the key's own."""
     previous_hash: str | None = None
     """The string before this one, whose spend counts against this period's cap."""
 
@@ -56,7 +58,7 @@ class WantedKey:
         """Our part of the key's metadata in LiteLLM; others may have theirs beside it."""
         return {
             "keyfund": self.installation_id,
-            "keyfund_key_id": self.id,
+            "keyfund_key_id": self.of_key or self.id,
             "keyfund_guard": self.fences.told_guard,
         }
 

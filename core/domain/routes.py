@@ -3,7 +3,7 @@
 LiteLLM takes a path on a key's ``allowed_routes`` literally as to spelling: ``/chat/completions`` answers 403
 where only ``/v1/chat/completions`` is named, so each route names every spelling that clients use. But a
 listed path also opens everything below it, with any method (``proxy/auth/route_checks.py``, litellm 1.106.2):
-what hangs below ``/v1/responses`` or ``/models`` is for the guard in LiteLLM to close. An empty list opens all.
+what hangs below ``/v1/responses`` or ``/models`` is for the guard to close. An empty list opens everything.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,9 +44,9 @@ def paths_of(names: Iterable[str]) -> tuple[str, ...]:
 class Fences:
     """What bounds every key besides its limits, as the operator set it.
 
-    ``open_routes`` are names; ``proved`` has the models of each that needs a proof (``*``: the whole route).
-    The two bounds are calls in flight: of a key, held by LiteLLM, and of an account over all of its keys, held
-    by the guard.
+    ``open_routes`` are names; ``proved`` has the models of each that needs a proof; ``*``: all.
+    The two bounds are calls in flight: of a key, held by LiteLLM, and of an account over all of its keys,
+    held by the guard.
     """
 
     open_routes: tuple[str, ...]

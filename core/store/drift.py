@@ -95,6 +95,7 @@ def _held(row: Json) -> HeldKey:
         maybe_created=True,
         fences=read_fences(row["fences"]),
         suspended=row["suspended"],
+        of_key=row["of_key"],
         models=None if row["models"] is None else tuple(row["models"]),
     )
     return HeldKey(

@@ -178,6 +178,7 @@ def _wanted(account: Json, key: Json) -> WantedKey:
         maybe_created=key["maybe_created"],
         fences=read_fences(account["fences"]),
         suspended=account["suspended"],
+        of_key=key["of_key"],
         models=None if key["models"] is None else tuple(key["models"]),
         previous_hash=key["previous_hash"],
     )

@@ -71,7 +71,8 @@ begin
     'id', o.id, 'key', o.litellm_key_id, 'key_hash', o.key_hash, 'name', o.name, 'state', o.state,
     'budget_cents', keyfund.cap_cents(k), 'budget_duration', o.budget_duration, 'previous_hash', o.previous_hash,
     'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'models', o.models, 'revision', o.revision,
-    'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null)), '[]'::jsonb)
+    'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null,
+    'of_key', coalesce(o.successor_id, o.id))), '[]'::jsonb)
   into v_keys from outstanding o join public.virtual_keys k on k.id = o.id;
   return (select jsonb_build_object(
     'user_id', v_account.user_id, 'token', v_account.lease_token, 'revision', v_account.revision,
@@ -213,7 +214,7 @@ $$;
 create or replace function keyfund.describe_drift(p_key public.virtual_keys, p_account keyfund.accounts) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
-    'id', p_key.id, 'user_id', p_key.user_id, 'key_hash', p_key.key_hash, 'state', p_key.state,
+    'id', p_key.id, 'of_key', coalesce(p_key.successor_id, p_key.id), 'user_id', p_key.user_id, 'key_hash', p_key.key_hash, 'state', p_key.state,
     'budget_cents', keyfund.cap_cents(p_key), 'models', p_key.models, 'budget_duration', p_key.budget_duration,
     'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit, 'revision', p_key.revision,
     'confirmed', p_key.confirmed_at is not null,

@@ -70,6 +70,7 @@ def test_a_claim_tells_all_that_a_push_needs(db: Connection) -> None:
                 "confirmed": False,
                 "maybe_created": False,
                 "previous_hash": None,
+                "of_key": str(made["id"]),
             }
         ],
         "models": [],

@@ -101,6 +101,7 @@ def test_a_key_is_told_without_its_string_and_with_its_account_s_wallet(db: Conn
     held = account(db, user_id)
     assert told == {
         "id": str(made["id"]),
+        "of_key": str(made["id"]),
         "user_id": str(user_id),
         "key_hash": made["key_hash"],
         "state": "active",

@@ -56,6 +56,18 @@ async def test_other_metadata_outlives_a_changed_limit_a_changed_fence_and_a_blo
     assert row.metadata["keyfund_guard"]["in_flight"] == 3
 
 
+async def test_each_string_of_a_rotated_key_bears_the_key_s_own_mark(both: Both) -> None:
+    (user_id,) = await both.people(1, keys_each=1)
+    key_id = key_of(both, user_id)
+    by_owner(both.db, user_id, "rotate_virtual_key", key_id=key_id)
+    await both.push()
+    both.db.execute("update keyfund.settings set key_max_parallel = 3")
+    await both.push()
+    assert (await both.find()).total == 0
+    told = [row.metadata["keyfund_key_id"] for row in both.standin.rows.values()]
+    assert told == [str(key_id)] * 2
+
+
 # ------------------------------------------------------------------ suspension
 
 

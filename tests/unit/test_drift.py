@@ -34,7 +34,7 @@ def held(number: int = 1, **changes: Any) -> HeldKey:
 
 def listed(number: int = 1, **changes: Any) -> ListedKey:
     """The same as LiteLLM should show it."""
-    shown = replace(SHOWN, metadata=SHOWN.metadata | {"keyfund_key_id": f"k{number}"})
+    shown = replace(SHOWN, metadata={**SHOWN.metadata, "keyfund_key_id": f"k{number}"})
     return replace(ListedKey(digest(number), shown, "i1", USER), **changes)
 
 

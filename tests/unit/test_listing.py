@@ -39,7 +39,7 @@ class Cut(DriftStore):
             "key_max_parallel": 1,
             "account_max_parallel": 1,
         }
-        return [told | {"id": str(one), "key_hash": digest(one)} for one in numbers]
+        return [told | {"id": str(one), "of_key": str(one), "key_hash": digest(one)} for one in numbers]
 
 
 async def test_keys_are_read_page_by_page_and_counted() -> None:
