@@ -11,11 +11,20 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from core.assembly import Assembly
+from core.flows.watch import Watcher
 from worker.jobs.books import Reconcile
 from worker.jobs.drift import CompareKeys
 from worker.jobs.payments import HandleEvents, RedactEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job, Runner
-from worker.jobs.sync import CountShares, DeleteKeys, ProbeLiteLLM, PushAccounts, RollUpUsage, SettleUsage
+from worker.jobs.sync import (
+    CountShares,
+    DeleteKeys,
+    ProbeLiteLLM,
+    PushAccounts,
+    RollUpUsage,
+    SettleUsage,
+    WatchLiteLLM,
+)
 from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
 
 
@@ -32,6 +41,7 @@ def jobs(parts: Assembly, stopping: asyncio.Event) -> Iterator[tuple[str, float,
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once, stopping)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)
         yield "count_shares", 2, CountShares(store, parts.litellm, at_once=100)
+        yield "watch_litellm", 10, WatchLiteLLM(store, Watcher(store, parts.litellm), every_seconds=60)
         yield "delete_keys", 3600, DeleteKeys(store, parts.litellm, at_once=100)
         yield "settle_usage", 5, SettleUsage(store, parts.litellm, 20, parts.drift_finder)
         yield "compare_keys", 5, _compare_keys(parts, stopping)

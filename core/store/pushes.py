@@ -131,10 +131,16 @@ class PushStore(Functions):
         """True for the one process that may ask an absent LiteLLM whether it is back."""
         return bool(await self._call("claim_probe", name="litellm"))
 
-    async def report_gateway(
-        self, *, ok: bool, error: str | None = None, warnings: Sequence[str] = ()
-    ) -> None:
-        await self._call("report_gateway", name="litellm", ok=ok, error=error, warnings=list(warnings))
+    async def report_gateway(self, *, ok: bool, error: str | None = None) -> None:
+        await self._call("report_gateway", name="litellm", ok=ok, error=error)
+
+    async def claim_watch(self, every_seconds: int) -> bool:
+        """True for the one process that may have a look at LiteLLM now."""
+        return await self._call("claim_watch", name="litellm", every_seconds=every_seconds) is True
+
+    async def record_warnings(self, warnings: Sequence[str]) -> None:
+        """Keep what endangers wallets, in sentences for an administrator."""
+        await self._call("record_warnings", name="litellm", warnings=list(warnings))
 
     async def list_deletions(self, limit: int) -> dict[str, str]:
         """Keys that have been blocked in LiteLLM for a day: hashes by id."""

@@ -11,6 +11,7 @@ from core.errors import KeyfundError
 from core.flows.drift import DriftFinder, tell
 from core.flows.push import Pusher
 from core.flows.usage import UsageReader, tomorrow
+from core.flows.watch import Watcher
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
 from core.store import ServiceStore
@@ -92,16 +93,26 @@ class ProbeLiteLLM:
             if self.away:
                 self.away = False
                 log.info("litellm.back")
-            await self.store.report_gateway(ok=True, warnings=await self._warnings())
+            await self.store.report_gateway(ok=True)
         return 0
 
-    async def _warnings(self) -> list[str]:
-        """What of the doctor's questions can be asked for nothing, all the time."""
+
+@dataclass(frozen=True, slots=True)
+class WatchLiteLLM:
+    """Keep what an administrator is warned of up to date: one worker looks, once a minute."""
+
+    store: ServiceStore
+    watcher: Watcher
+    every_seconds: int
+
+    async def run_once(self) -> int:
+        if not await self.store.claim_watch(self.every_seconds):
+            return 0
         try:
-            unpriced = await self.litellm.find_unpriced_models()
-        except KeyfundError:
-            return []  # a key of fewer rights may not ask
-        return [f"Without a price, so outside every wallet: {', '.join(unpriced)}."] if unpriced else []
+            await self.store.record_warnings(await self.watcher.look())
+        except KeyfundError as error:
+            log.info("litellm.not_watched", error=str(error))
+        return 0
 
 
 @dataclass(slots=True)
