@@ -113,9 +113,9 @@ class Site:
         headers = {"Authorization": f"Bearer {self.master_key}"}
         return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **request)
 
-    def diagnose(self, *, really: bool = False) -> tuple[bool, list[Finding]]:
+    def diagnose(self, *, really: bool = False, flush_seconds: float = 15) -> tuple[bool, list[Finding]]:
         findings: list[Finding] = []
-        visit = Visit(really=really, flush_seconds=15)
+        visit = Visit(really=really, flush_seconds=flush_seconds)
         return asyncio.run(examine(self.settings, findings.append, visit)), findings
 
     def bill(self) -> list[dict[str, Any]]:
@@ -225,7 +225,7 @@ def test_everything_that_is_wrong_is_named_with_its_setting_and_nothing_dear_is_
     careless: Site,
 ) -> None:
     careless.bill()
-    healthy, findings = careless.diagnose()
+    healthy, findings = careless.diagnose(flush_seconds=8)
     assert not healthy
     bad = {verdict: [f.text for f in findings if f.verdict is verdict] for verdict in Verdict}
     broken, warned = " ".join(bad[Verdict.BROKEN]), " ".join(bad[Verdict.WARNING])
@@ -257,7 +257,7 @@ def test_told_to_the_doctor_overspends_a_wallet_and_says_beforehand_what_that_ma
     careless: Site,
 ) -> None:
     careless.bill()
-    _, findings = careless.diagnose(really=True)
+    _, findings = careless.diagnose(really=True, flush_seconds=8)
     texts = [finding.text for finding in findings]
     said = next(place for place, text in enumerate(texts) if "Now tried, for up to $0.45" in text)
     assert findings[said + 1].verdict is Verdict.BROKEN
