@@ -314,6 +314,7 @@ def check_fields(route: str, data: Mapping[str, Json], more: frozenset[str]) -> 
     body = (data.get("proxy_server_request") or {}).get("body")
     if not isinstance(body, dict):
         raise refuse(403, "route_closed", "this call cannot be examined.")
+    check_hidden(data)
     known, asked = FIELDS[route], dict[str, Json]()
     for name, value in body.items():
         if name in WRITTEN_BY_LITELLM or f"{route}:{name}" in more:
@@ -332,6 +333,17 @@ def check_fields(route: str, data: Mapping[str, Json], more: frozenset[str]) -> 
     if route == "transcriptions":
         asked["file"] = data.get("file")  # the copy of the body has no files
     return asked
+
+
+def check_hidden(data: Mapping[str, Json]) -> None:
+    """LiteLLM leaves credentials out of its copy of the body, but hands them to the provider or a logger."""
+    from litellm.proxy import litellm_pre_call_utils as pre_call
+
+    sent = data["proxy_server_request"].get("credential_fields")
+    if sent is None:
+        sent = data.keys() & pre_call._TRANSPORT_ONLY_CREDENTIAL_KEYS
+    for name in sorted({*sent, *(data.keys() & pre_call._CALLBACK_CREDENTIAL_KEYS)}):
+        raise refuse_field(name)
 
 
 def _is_callers(bucket: Json) -> bool:
@@ -641,8 +653,8 @@ def _bound_tokens(route: str, asked: Mapping[str, Json], deployment: Deployment)
     input_rate, output_rate, fixed = 0.0, 0.0, 0.0
     for unit, price in deployment.prices.items():
         if match := INPUT.fullmatch(unit):
-            if unit.startswith("cache") and not content.cached:
-                continue
+            if match.group(1) and not content.cached:
+                continue  # a provider may write to its cache unasked, but not for an hour
             if _reaches(tokens, match.group(2)):
                 input_rate = max(input_rate, price)
         elif match := OUTPUT.fullmatch(unit):

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import litellm
+from litellm.proxy import litellm_pre_call_utils as pre_call
 from litellm.proxy import proxy_server
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 
@@ -184,10 +185,12 @@ def make_data(call: Json, key: UserAPIKeyAuth) -> Json:
         "user_api_key_auth": key,
     }
     data = dict(body)
+    hidden = pre_call._TRANSPORT_ONLY_CREDENTIAL_KEYS | pre_call._CALLBACK_CREDENTIAL_KEYS
     data["proxy_server_request"] = {
         "url": "http://127.0.0.1/v1/any" + call.get("query", ""),
         "headers": call.get("headers", {}),
-        "body": dict(body),
+        "body": {name: value for name, value in body.items() if name not in hidden},
+        "credential_fields": sorted(pre_call._TRANSPORT_ONLY_CREDENTIAL_KEYS & body.keys()),
     }
     if "file" in call:
         import io
