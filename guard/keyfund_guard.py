@@ -16,7 +16,7 @@ guard runs after that (``async_pre_call_hook``), and for each call of a marked k
    less, or refuses with LiteLLM's own ``budget_exceeded``.
 
 LiteLLM settles the reservation as it settles its own: exactly after success, back to zero after failure.
-What fails inside the guard refuses the call. Facts about LiteLLM were read in its source, 1.106.2 to 1.109.3.
+What fails inside the guard refuses the call. Facts about LiteLLM were read in its source, 1.106.2 to 1.108.7.
 """
 
 import asyncio
@@ -493,6 +493,7 @@ class Deployment:
     most_input: int | None
     factor: float = 1.0
     has_price: bool = True
+    is_forgotten: bool = False  # LiteLLM loses prices that stand in `litellm_params` between routes
 
 
 def read_deployment(name: str, entry: Mapping[str, Json], router: Json) -> Deployment:
@@ -518,6 +519,7 @@ def read_deployment(name: str, entry: Mapping[str, Json], router: Json) -> Deplo
         most_input=_whole(info.get("max_input_tokens")),
         factor=uplift * (1 + _margin()),
         has_price=bool(prices),
+        is_forgotten=any("cost" in unit for unit in _only_set(params)),
     )
 
 
@@ -597,6 +599,10 @@ def bound(route: str, asked: Mapping[str, Json], deployment: Deployment) -> floa
         raise refuse_model(deployment.name, f"it is for `{deployment.mode}`, not for this route")
     if not deployment.has_price:
         raise refuse_model(deployment.name, "it has no price")
+    if route == "responses" and deployment.is_forgotten:
+        raise refuse_model(
+            deployment.name, "its prices stand in `litellm_params`; this route needs them in `model_info`"
+        )
     if route in UNITS:
         cost = _bound_units(route, asked, deployment)
     else:
@@ -1083,6 +1089,8 @@ class KeyfundGuard(CustomLogger):
         if (limit := limit_output(route, asked, served)) is not None:
             name, most = limit
             asked[name] = data[name] = most
+        if route == "completions" and asked.get("stream"):
+            data["stream_options"] = {"include_usage": True}  # or LiteLLM charges nothing for it
         cost = max(bound(route, asked, deployment) for deployment in (*served, *fallbacks))
         call = await self.calls.enter(
             str(key.user_id), int(told.get("in_flight") or self.additions.in_flight)

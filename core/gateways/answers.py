@@ -61,7 +61,10 @@ def spender_of(key: Mapping[str, Any]) -> Spender:
 
 def key_spend_of(key: Mapping[str, Any]) -> KeySpend:
     return KeySpend(
-        str(key.get("token")), micros_from_dollars(key.get("spend") or 0.0), _time(key.get("budget_reset_at"))
+        str(key.get("token")),
+        micros_from_dollars(key.get("spend") or 0.0),
+        _time(key.get("budget_reset_at")),
+        _time(key.get("updated_at")),
     )
 
 

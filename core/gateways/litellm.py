@@ -266,7 +266,7 @@ class LiteLLM(StateReader):
         """
         page, total, shorts, full, backs = 1, 0, 0, 0, 0
         while True:
-            answer = await self._list_page(page)
+            answer = await self.list_page(page)
             if answer.total < total and backs < MOST_BACKS:
                 backs += 1
                 page = max(1, page - 1 - (total - answer.total) // PAGE_SIZE)
@@ -283,7 +283,8 @@ class LiteLLM(StateReader):
                 return
             page += 1
 
-    async def _list_page(self, page: int) -> ListedPage:
+    async def list_page(self, page: int) -> ListedPage:
+        """One page of all keys with their users, in the order of their hashes."""
         body = await self._wire.read("/key/list", {**BY_HASH, **WITH_USERS, "page": str(page)}) or {}
         rows, pages, total = body.get("keys"), body.get("total_pages"), body.get("total_count")
         if not isinstance(rows, list) or not isinstance(pages, int) or not isinstance(total, int):

@@ -10,10 +10,10 @@ Json = Any
 
 def priced(name: str, *, mode: Json = None, most: Json = 4500, params: Json = None, **prices: Json) -> Json:
     """A model as LiteLLM's configuration has it. Prices in dollars by LiteLLM's names."""
-    info = {"mode": mode, "max_output_tokens": most, "max_input_tokens": 8000}
+    info = {"mode": mode, "max_output_tokens": most, "max_input_tokens": 8000, **prices}
     return {
         "model_name": name,
-        "litellm_params": {"model": f"openai/{name}", "api_key": "none", **prices, **(params or {})},
+        "litellm_params": {"model": f"openai/{name}", "api_key": "none", **(params or {})},
         "model_info": {name: value for name, value in info.items() if value is not None},
     }
 
@@ -21,6 +21,7 @@ def priced(name: str, *, mode: Json = None, most: Json = 4500, params: Json = No
 TOKENS: dict[str, Json] = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
 MODELS = [
     priced("large", **TOKENS),
+    priced("moved", params=TOKENS),
     priced("small", input_cost_per_token=0.00001, output_cost_per_token=0.00002),
     priced("free", input_cost_per_token=0, output_cost_per_token=0),
     priced("unbounded", most=None, **TOKENS),
@@ -401,6 +402,15 @@ CASES = [
     # ---- models
     unbounded("a model without a ceiling", "unbounded", max_tokens=1),
     unbounded("a model without a price", "unpriced"),
+    chat("prices may stand beside the model's parameters", model="moved", max_tokens=1000, held=(2.0, 2.3)),
+    Case(
+        "but not for responses, where LiteLLM forgets them",
+        "aresponses",
+        {"model": "moved", "input": "a"},
+        400,
+        "model",
+        "model_not_bounded",
+    ),
     unbounded("a model charged by the second", "timed", max_tokens=1),
     unbounded("a model without token prices that draws", "drawn", max_tokens=1),
     unbounded("a model that there is not", "nowhere", max_tokens=1),

@@ -77,8 +77,9 @@ class Desk:
             )
             return
         held = key.budget_reservation
-        told = {name: data.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")}
-        entered.set_result({"status": 200, "held": held and held["reserved_cost"], "limits": told})
+        names = ("max_tokens", "max_completion_tokens", "max_output_tokens", "stream_options")
+        sent = {name: data.get(name) for name in names}
+        entered.set_result({"status": 200, "held": held and held["reserved_cost"], "sent": sent})
         await self.ends[call["id"]].wait()
         if held is not None and call.get("costs") is not None:
             from litellm.proxy.spend_tracking.budget_reservation import reconcile_budget_reservation

@@ -50,6 +50,7 @@ MUTANTS = [
     Mutant("depth is not bounded", "if depth > MOST_DEPTH:", "if False:", "content without an end"),
     Mutant("a missing ceiling is guessed", "if not deployment.most_output:", "if False:", "a model without a ceiling"),
     Mutant("a missing price is free", "if not deployment.has_price:", "if False:", "a model without a price"),
+    Mutant("forgotten prices are believed", 'if route == "responses" and deployment.is_forgotten:', "if False:", "but not for responses, where LiteLLM forgets them"),
     Mutant("unknown units are free", "        elif not NOT_ASKED_FOR.fullmatch(unit):\n            raise", "        elif False:\n            raise", "a model charged by the second"),
     Mutant("modes are not looked at", "if deployment.mode not in MODES[route]:", "if False:", "a model for other calls"),
     Mutant("choices are not counted", 'max(asked.get("n", 1), asked.get("best_of", 1))', "1", "every choice is held"),
