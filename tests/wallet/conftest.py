@@ -1,0 +1,32 @@
+"""The LiteLLMs that are attacked, and the people who do it."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from dev.litellm import Proxy
+from dev.stack import Stack
+from tests.wallet.beside import beside, operator_settings, site_of
+from tests.wallet.customers import Registry
+from tests.wallet.site import Site
+
+
+@pytest.fixture
+def registry(stack: Stack) -> Iterator[Registry]:
+    with psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db:
+        yield Registry(stack.env, db)
+
+
+@pytest.fixture
+def site(stack: Stack) -> Site:
+    """The stack's own LiteLLM, with the guard."""
+    return site_of(stack)
+
+
+@pytest.fixture(scope="package")
+def unguarded(stack: Stack) -> Iterator[Site]:
+    """The same without the guard: it shows what the guard is for."""
+    settings = operator_settings(stack.env, stack.provider_key)
+    with beside(stack, Proxy(guard=False, settings=settings)) as site:
+        yield site

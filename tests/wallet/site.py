@@ -1,0 +1,63 @@
+"""A LiteLLM with the provider behind it, as an attacker and an auditor see them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+Json = dict[str, Any]
+ENDED = ("failed", "cut_off")
+"""Outcomes of calls that are counted apart: nobody promises that LiteLLM charges for them."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What the provider has been asked for; `owed_micros` leaves out calls that failed or were cut off."""
+
+    calls: tuple[Json, ...]
+
+    @property
+    def owed_micros(self) -> int:
+        return sum(call["cost_micros"] for call in self.calls if call["outcome"] not in ENDED)
+
+    @property
+    def worked(self) -> tuple[Json, ...]:
+        """The calls that the provider did not refuse."""
+        return tuple(call for call in self.calls if call["outcome"] != "refused")
+
+    def since(self, earlier: "Bill") -> "Bill":
+        known = {call["id"] for call in earlier.calls}
+        return Bill(tuple(call for call in self.calls if call["id"] not in known))
+
+
+@dataclass(frozen=True)
+class Site:
+    """One LiteLLM and the provider that it calls."""
+
+    litellm_url: str
+    master_key: str
+    provider_url: str
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+
+    def ask(self, key: str, method: str, path: str, **more: Any) -> httpx.Response:
+        """A call with somebody's key; what `more` says wins."""
+        headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
+        return self.http.request(method, self.litellm_url + path, headers=headers, **more)
+
+    def manage(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self.ask(self.master_key, method, path, **more)
+
+    def bill(self) -> Bill:
+        told = self.http.get(f"{self.provider_url}/sandbox/bill").json()
+        return Bill(tuple(told["calls"]))
+
+    def spend_micros(self, user_ids: Iterable[str]) -> dict[str, int]:
+        """LiteLLM's lifetime spend of each, as its database has it: some seconds after the calls."""
+        return {each: self.user(each)["spend_micros"] for each in user_ids}
+
+    def user(self, user_id: str) -> Json:
+        answer = self.manage("GET", "/v2/user/info", params={"user_id": user_id})
+        assert answer.status_code == 200, answer.text
+        told: Json = answer.json()
+        return {**told, "spend_micros": round(told["spend"] * 1_000_000)}
