@@ -1,4 +1,4 @@
-"""The whole system on one machine: PostgreSQL, Supabase, LiteLLM, a Paystack, the webhook and the worker."""
+"""The system on one machine: Supabase, LiteLLM, a model provider, a Paystack, the webhook, the worker."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dev import litellm, paystack, postgres, service, supabase
+from dev import litellm, paystack, postgres, provider, service, supabase
 from dev.child import Child, StackError
 from dev.litellm import Proxy
 from dev.part import Part
@@ -24,7 +24,7 @@ from dev.prepared import REGIMES, Prepared, random_passwords
 from dev.reaper import Reaper
 
 ROOT = Path(__file__).parent.parent
-ORDER = ("postgres", "supabase", "litellm", "paystack", "webhook", "worker")
+ORDER = ("postgres", "supabase", "provider", "litellm", "paystack", "webhook", "worker")
 """Parts as they are listed, and stopped from the last to the first."""
 
 LOGINS = (SUPERUSER, "postgres", "authenticator", "supabase_auth_admin", "litellm")
@@ -118,6 +118,7 @@ class Stack:
         self.keys = supabase.Keys.random(asymmetric=self.asymmetric)
         self.master_key = f"sk-{secrets.token_urlsafe(24)}"
         self.paystack_key = f"sk_test_{secrets.token_hex(20)}"
+        self.provider_key = f"sk-provider-{secrets.token_hex(20)}"
 
     def make_data(self) -> Path:
         began = time.monotonic()
@@ -141,6 +142,7 @@ class Stack:
             "DATABASE_URL": self.address.url("postgres", "keyfund"),
             "LITELLM_BASE_URL": url["litellm"],
             "LITELLM_MASTER_KEY": self.master_key,
+            "PROVIDER_BASE_URL": url["provider"],
             "PAYSTACK_BASE_URL": url["paystack"],
             "PAYSTACK_SECRET_KEY": self.paystack_key,
             "WEBHOOK_BASE_URL": url["webhook"],
@@ -150,13 +152,14 @@ class Stack:
         # One LiteLLM worker: what it is told holds at once. The product never sees the database itself.
         # No limit on calls: tests and benchmarks make many as one person.
         settings = {**self.env, "LITELLM_CACHE_SECONDS": "0", "API_RATE_PER_MINUTE": "0", **self.more}
-        del settings["DATABASE_URL"]
+        del settings["DATABASE_URL"], settings["PROVIDER_BASE_URL"]
         port = self.ports
         parts = [
             postgres.part(self.data, self.address),
             supabase.part(
                 ROOT, address=self.address, database="keyfund", port=port["supabase"], keys=self.keys
             ),
+            provider.part(port=port["provider"], key=self.provider_key),
             litellm.part(
                 ROOT,
                 database_url=self.address.url("litellm", "litellm"),
@@ -164,7 +167,7 @@ class Stack:
                 master_key=self.master_key,
                 home=self.home / "litellm",
                 proxy=self.proxy,
-                env=self.env,
+                env=provider.env(url["provider"], self.provider_key),
             ),
             paystack.part(
                 port=port["paystack"],
@@ -187,7 +190,7 @@ class Stack:
 
     def start_quick(self) -> None:
         self.migrate()
-        for name in ("supabase", "paystack", "webhook"):
+        for name in ("provider", "supabase", "paystack", "webhook"):
             self.start_part(name)
 
     def migrate(self) -> None:
