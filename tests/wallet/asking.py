@@ -45,7 +45,10 @@ def ask_all(site: Site, key: str, filler: Filler, routes: Iterable[Route]) -> li
 def ask(site: Site, key: str, route: Route, filled: Filled) -> Answer:
     if route.method == "WEBSOCKET":
         return Answer(route, upgraded(site, key, filled), "")
-    answer = site.ask(key, filled.method, filled.path, **filled.more, **authorized(route, key))
+    try:
+        answer = site.ask(key, filled.method, filled.path, **filled.more, **authorized(route, key))
+    except httpx.TransportError as error:
+        return Answer(route, 0, repr(error))
     return Answer(route, answer.status_code, answer.text)
 
 

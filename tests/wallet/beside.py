@@ -1,28 +1,16 @@
 """One more LiteLLM on a running stack's database: set up another way, or with a guard that is wrong."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
-from dev import litellm
+from dev import litellm, provider
 from dev.child import Child
 from dev.litellm import Proxy
 from dev.stack import ROOT, Stack, free_port
 from tests.wallet.site import Site
 
 NUMBERS = count(1)
-VENDORS = ("OPENAI", "ANTHROPIC", "COHERE", "GEMINI", "MISTRAL", "OPENROUTER", "DEEPGRAM", "CURSOR", "GIGACHAT")
-
-
-def operator_settings(env: Mapping[str, str], key: str) -> dict[str, Any]:
-    """An operator's keys for the providers in LiteLLM's environment, where pass-through routes find them.
-
-    All of them lead to the stand-in: nothing may leave the machine, and all that gets out is on its bill.
-    """
-    address = env["PROVIDER_BASE_URL"]
-    bases = {f"{vendor}_API_BASE": address for vendor in VENDORS} | {"OPENAI_BASE_URL": f"{address}/v1"}
-    return {"environment_variables": {f"{vendor}_API_KEY": key for vendor in VENDORS} | bases}
 
 
 def site_of(stack: Stack) -> Site:
@@ -43,7 +31,7 @@ def beside(stack: Stack, proxy: Proxy, change: Callable[[str], str] | None = Non
         master_key=stack.master_key,
         home=home,
         proxy=proxy,
-        env={**stack.env, "PROVIDER_API_KEY": stack.provider_key},
+        env=provider.env(stack.env["PROVIDER_BASE_URL"], stack.provider_key),
     )
     if change:
         guard = home / "keyfund_guard.py"

@@ -7,7 +7,7 @@ import pytest
 
 from dev.litellm import Proxy
 from dev.stack import Stack
-from tests.wallet.beside import beside, operator_settings, site_of
+from tests.wallet.beside import beside, site_of
 from tests.wallet.customers import Registry
 from tests.wallet.site import Site
 
@@ -27,6 +27,5 @@ def site(stack: Stack) -> Site:
 @pytest.fixture(scope="package")
 def unguarded(stack: Stack) -> Iterator[Site]:
     """The same without the guard: it shows what the guard is for."""
-    settings = operator_settings(stack.env, stack.provider_key)
-    with beside(stack, Proxy(guard=False, settings=settings)) as site:
+    with beside(stack, Proxy(guard=False)) as site:
         yield site

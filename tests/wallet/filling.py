@@ -21,6 +21,12 @@ HINTS: Json = {
 }
 """What the bodies of model calls have in common; what a route does not know it ignores or refuses."""
 
+MODELS = {"bespoke": "nimble", "laya": "english"}
+"""Models that LiteLLM knows a vendor's routes by; elsewhere it is one of the stand-in's."""
+
+WITH_BODY = ("/config/yaml",)
+"""What LiteLLM reads from the body of a GET."""
+
 UPLOADS = re.compile(r"/files|/audio/trans|/images/(edits|variations)|/skills|/ocr|/documents")
 ENDPOINTS = {
     "gemini": "v1beta/models/live-small:generateContent",
@@ -57,7 +63,7 @@ class Filler:
         told = self.described.get((route.method, route.path), {})
         method = "GET" if route.method in ("WEBSOCKET", "MOUNT") else route.method
         more: Json = {"params": self.query(told)}
-        if method in ("POST", "PUT", "PATCH", "DELETE"):
+        if method in ("POST", "PUT", "PATCH", "DELETE") or route.path in WITH_BODY:
             more |= self.body(route, told)
         return Filled(method, self.path(route.path), more)
 
@@ -83,7 +89,8 @@ class Filler:
         schema = content.get("application/json", {}).get("schema", {})
         sample = self.sample(schema)
         own = sample if isinstance(sample, dict) else {}
-        return {"json": {"model": self.known["model"], **HINTS, **own}}
+        model = MODELS.get(route.path.split("/")[1], self.known["model"])
+        return {"json": {**HINTS, **own, "model": model}}
 
     def sample(self, schema: Json, name: str = "", depth: int = 0) -> Any:
         """A value that fits a schema: what is required and no more."""

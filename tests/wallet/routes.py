@@ -1,5 +1,6 @@
 """The routes that a LiteLLM accepts, and the written table that says what becomes of each."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 
-from dev.litellm import Release, environment
+from dev.litellm import Release, environment, lock_file
 from dev.stack import ROOT
 
 TABLE = ROOT / "docs" / "routes.md"
@@ -41,15 +42,22 @@ class Installed:
 
 @cache
 def installed(release: Release) -> Installed:
-    """Ask the release itself, in its own virtual environment; takes about 20 s, once."""
-    python = environment(ROOT, release) / "bin" / "python"
-    settings = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    done = subprocess.run(
-        [python, "-P", LISTING], env=settings, check=True, capture_output=True, text=True, timeout=180
-    )
-    told = json.loads(done.stdout)
+    """Ask the release itself, in its own virtual environment: 20 s, once for each lock file."""
+    inputs = LISTING.read_bytes() + lock_file(ROOT, release).read_bytes()
+    kept = ROOT / ".stack" / "cache" / f"names-{hashlib.sha256(inputs).hexdigest()[:16]}.json"
+    if not kept.exists():
+        kept.write_text(listed(release))
+    told = json.loads(kept.read_text())
     routes = frozenset(Route(plain(path), method) for method, path in told["routes"])
     return Installed(routes, tuple(told["fields"]), tuple(told["headers"]))
+
+
+def listed(release: Release) -> str:
+    python = environment(ROOT, release) / "bin" / "python"
+    settings = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    argv = [python, "-P", LISTING]
+    done = subprocess.run(argv, env=settings, check=True, capture_output=True, text=True, timeout=180)
+    return done.stdout
 
 
 def plain(path: str) -> str:

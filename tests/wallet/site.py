@@ -41,9 +41,11 @@ class Site:
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     def ask(self, key: str, method: str, path: str, **more: Any) -> httpx.Response:
-        """A call with somebody's key; what `more` says wins."""
+        """A call with somebody's key; what `more` says wins. The path goes out as it is written."""
         headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
-        return self.http.request(method, self.litellm_url + path, headers=headers, **more)
+        url = httpx.URL(self.litellm_url + path, params=more.pop("params", None) or None)
+        target = {"target": path.encode() + (b"?" + url.query if url.query else b"")}
+        return self.http.request(method, url, headers=headers, extensions=target, **more)
 
     def manage(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self.ask(self.master_key, method, path, **more)

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
 
 import psycopg
 import pytest
@@ -14,47 +12,56 @@ from dev.litellm import Proxy, Release
 from dev.stack import Stack
 from tests.integration.world import until
 from tests.wallet.asking import Answer, ask, ask_all
-from tests.wallet.beside import beside, operator_settings, site_of
+from tests.wallet.beside import site_of
 from tests.wallet.customers import Customer, Registry
-from tests.wallet.filling import Filler, Json
+from tests.wallet.filling import Filled, Filler, Json
 from tests.wallet.routes import Route, Verdict, described, installed, openapi, written
 from tests.wallet.site import Site
-from tests.wallet.victim import Victim
+from tests.wallet.victim import Victim, operators_key
 
 TABLE = written()
-CHAT: Json = {"model": "live-small", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
-BODIES: dict[str, Json] = {
-    "chat": CHAT,
+HONEST: dict[str, Json] = {
+    "chat/completions": {
+        "model": "live-small",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 10,
+    },
     "completions": {"model": "live-small", "prompt": "Hello", "max_tokens": 10},
     "embeddings": {"model": "live-embed", "input": "Hello"},
 }
-"""Honest bodies, by what a path ends on."""
+"""Honest bodies of the charged routes, by what their paths end on."""
 
 SPELLINGS = (
     "{path}/",
     "/{path}",
-    "/v1{path}",
     "{path}//",
-    "{path}/x",
-    "{path}/live-small",
-    "{path}/../files",
-    "{path}%2f..%2ffiles",
-    "{path}:generateContent",
-    "{path};x=1",
-    "/./{path}",
-    "/engines/live-small{path}",
-    "/openai/deployments/live-small{path}",
+    "{upper}",
+    "/v1{path}",
+    "/v2{path}",
     "/openai{path}",
     "/openai/v1{path}",
-    "/{upper}",
+    "/engines/live-small{path}",
+    "/openai/deployments/live-small{path}",
+    "{path}/x",
+    "{path}/live-small",
+    "{path}:generateContent",
+    "{path}/live-small:generateContent",
+    "{path}/live-small:countTokens",
+    "{path}/../files",
+    "{path}/..%2ffiles",
+    "{path}%2f..%2ffiles",
+    "/files/..{path}",
+    "{path};x=1",
+    "{path}%00",
+    "{path}%20",
 )
+"""Other ways to write an open path: each is closed, or leads back to the open one."""
 
 
 @dataclass(frozen=True)
 class Scene:
     """A LiteLLM of one release, somebody who attacks, and somebody who owns things there."""
 
-    release: Release
     site: Site
     registry: Registry
     attacker: Customer
@@ -66,21 +73,93 @@ class Scene:
         """The release's routes to which the table gives one of these verdicts."""
         return sorted(route for route in self.routes if TABLE.get(route) in verdicts)
 
+    def leaked(self, answers: list[Answer]) -> list[str]:
+        """Answers that show what the victim alone may see, or what is the operator's."""
+        secrets = {**self.victim.secrets, "master key": self.site.master_key}
+        return [
+            f"{name} in {answer}"
+            for answer in answers
+            for name, secret in secrets.items()
+            if secret in answer.text
+        ]
 
-@pytest.fixture(scope="module", params=get_args(Release))
+
+@pytest.fixture(scope="module", params=["pinned", "newest"])
 def scene(request: pytest.FixtureRequest, homes: Path, run_lock: None) -> Iterator[Scene]:
     with ExitStack() as doors:
-        stack, site = doors.enter_context(stage(request, homes))
+        stack = stage(request, homes, doors)
         db = doors.enter_context(psycopg.connect(stack.superuser_url("keyfund"), autocommit=True))
-        registry = Registry(stack.env, db)
+        site, registry = site_of(stack), Registry(stack.env, db)
         attacker, owner = registry.some(2)
         victim = Victim.of(site, owner)
         document = openapi(site.litellm_url)
         routes = described(document) | installed(request.param).routes
-        yield Scene(
-            request.param, site, registry, attacker, victim, Filler(document, victim.ids), routes
-        )
+        yield Scene(site, registry, attacker, victim, Filler(document, victim.ids), routes)
 
 
-def stage(request: pytest.FixtureRequest, homes: Path) -> Any:
-    raise NotImplementedError
+def stage(request: pytest.FixtureRequest, homes: Path, doors: ExitStack) -> Stack:
+    """The shared stack runs the pinned release; the newest gets one for this module alone."""
+    if request.param == "pinned":
+        shared: Stack = request.getfixturevalue("stack")
+        return shared
+    return doors.enter_context(Stack(homes / "newest", proxy=Proxy(release="newest")))
+
+
+def test_the_table_knows_every_route(scene: Scene) -> None:
+    unknown = sorted(scene.routes - TABLE.keys())
+    assert not unknown, "not in docs/routes.md: " + ", ".join(map(str, unknown))
+
+
+def test_what_is_closed_or_free_neither_costs_nor_shows_nor_changes_anything(scene: Scene) -> None:
+    bill, before = scene.site.bill(), scene.victim.state(scene.site)
+    answers = ask_all(scene.site, scene.attacker.key, scene.filler, scene.having("closed", "free"))
+    opened = [str(one) for one in answers if TABLE[one.route] == "closed" and not one.closed]
+    assert opened == []
+    assert scene.site.bill().since(bill).calls == ()
+    assert scene.leaked(answers) == []
+    assert scene.victim.state(scene.site) == before
+
+
+def test_no_other_spelling_of_an_open_path_opens_anything(scene: Scene) -> None:
+    bill = scene.site.bill()
+    answers = ask_all(scene.site, scene.attacker.key, scene.filler, spelled(scene))
+    assert [str(one) for one in answers if not (one.closed or one.status == 307)] == []
+    assert scene.site.bill().since(bill).calls == ()
+    assert scene.leaked(answers) == []
+
+
+def test_what_is_charged_is_billed_spent_and_booked_alike(scene: Scene) -> None:
+    customer = scene.registry.one()
+    bill = scene.site.bill()
+    answers = [charged(scene, customer, route) for route in scene.having("charged")]
+    assert [str(one) for one in answers if one.status != 200] == []
+    owed = scene.site.bill().since(bill)
+    assert len(owed.calls) == len(answers)
+    until(lambda: scene.site.user(customer.id)["spend_micros"] == owed.owed_micros, what="spend = bill")
+    until(lambda: scene.registry.booked_micros([customer])[customer.id] == owed.owed_micros, what="booked")
+
+
+def test_a_key_without_the_list_of_routes_reaches_what_the_census_asks_for(scene: Scene) -> None:
+    """So what is closed was asked for in earnest: the list closes it, not a request that makes no sense."""
+    key = operators_key(scene.site, scene.attacker)
+    bill = scene.site.bill()
+    answers = ask_all(scene.site, key, scene.filler, [Route(path, method) for method, path in REACHED])
+    assert [str(one) for one in answers if one.status != 200] == []
+    assert len(scene.site.bill().since(bill).calls) >= len(REACHED)
+
+
+def charged(scene: Scene, customer: Customer, route: Route) -> Answer:
+    body = next(body for end, body in HONEST.items() if route.path.endswith(end))
+    return ask(scene.site, customer.key, route, Filled(route.method, route.path, {"json": body}))
+
+
+def spelled(scene: Scene) -> list[Route]:
+    """Each way to write each path that a key's list of routes names, but for those that it names, too."""
+    own = {route.path for route in scene.having("charged")} | {"/models", "/v1/models", "/utils/token_counter"}
+    paths = {spelling.format(path=path, upper=path.upper()) for path in own for spelling in SPELLINGS}
+    return [Route(path, "POST") for path in sorted(paths - own)]
+
+
+REACHED = (
+    ("GET", "/v1/files"),
+)
