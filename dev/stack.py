@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dev import litellm, paystack, postgres, provider, service, supabase
+from dev import litellm, paystack, postgres, provider, redis, service, supabase
 from dev.child import Child, StackError
 from dev.litellm import Proxy
 from dev.part import Part
@@ -24,8 +24,8 @@ from dev.prepared import REGIMES, Prepared, random_passwords
 from dev.reaper import Reaper
 
 ROOT = Path(__file__).parent.parent
-ORDER = ("postgres", "supabase", "provider", "litellm", "paystack", "webhook", "worker")
-"""Parts as they are listed, and stopped from the last to the first."""
+ORDER = ("postgres", "redis", "supabase", "provider", "litellm", "paystack", "webhook", "worker")
+"""Parts as they are listed, and stopped from the last to the first; `redis` only if the proxy asks for it."""
 
 LOGINS = (SUPERUSER, "postgres", "authenticator", "supabase_auth_admin", "litellm")
 
@@ -112,10 +112,11 @@ class Stack:
         self.paystack_state.unlink(missing_ok=True)
 
     def choose(self) -> None:
-        self.held = {name: hold_port() for name in ORDER}
+        self.held = {name: hold_port() for name in ORDER if name != "redis" or self.proxy.redis}
         self.ports = {name: held.getsockname()[1] for name, held in self.held.items()}
         self.address = Address(self.ports["postgres"], random_passwords(*LOGINS))
         self.keys = supabase.Keys.random(asymmetric=self.asymmetric)
+        self.redis_password = secrets.token_hex(16)
         self.master_key = f"sk-{secrets.token_urlsafe(24)}"
         self.paystack_key = f"sk_test_{secrets.token_hex(20)}"
         self.provider_key = f"sk-provider-{secrets.token_hex(20)}"
@@ -147,6 +148,8 @@ class Stack:
             "PAYSTACK_SECRET_KEY": self.paystack_key,
             "WEBHOOK_BASE_URL": url["webhook"],
         }
+        if self.proxy.redis:
+            self.env["REDIS_URL"] = f"redis://:{self.redis_password}@127.0.0.1:{self.ports['redis']}"
         if self.asymmetric:
             del self.env["SUPABASE_JWT_SECRET"]
         # One LiteLLM worker: what it is told holds at once. The product never sees the database itself.
@@ -167,7 +170,7 @@ class Stack:
                 master_key=self.master_key,
                 home=self.home / "litellm",
                 proxy=self.proxy,
-                env=provider.env(url["provider"], self.provider_key),
+                env={**self.env, **provider.env(url["provider"], self.provider_key)},
             ),
             paystack.part(
                 port=port["paystack"],
@@ -178,15 +181,22 @@ class Stack:
             service.webhook(ROOT, port=port["webhook"], settings=settings),
             service.worker(ROOT, port=port["worker"], settings=settings),
         ]
+        if self.proxy.redis:
+            parts.append(redis.part(self.home / "redis", port=port["redis"], password=self.redis_password))
         return {part.name: part for part in parts}
 
     def start_parts(self) -> None:
         self.start_part("postgres")
         with ThreadPoolExecutor(max_workers=2) as pool:
-            slow = pool.submit(self.start_part, "litellm")
+            slow = pool.submit(self.start_slow)
             quick = pool.submit(self.start_quick)
             settle(slow, quick, given_up=self.stopping)
         self.start_part("worker")
+
+    def start_slow(self) -> None:
+        if self.proxy.redis:
+            self.start_part("redis")
+        self.start_part("litellm")
 
     def start_quick(self) -> None:
         self.migrate()
@@ -232,6 +242,8 @@ class Stack:
 
     def child(self, name: str) -> Child:
         assert self.reaper is not None
+        if name not in self.parts:
+            raise StackError(f"this stack has no {name}")
         if name not in self.children:
             self.children[name] = Child(self.parts[name], self.logs / f"{name}.log", self.reaper.marks)
         return self.children[name]
@@ -239,7 +251,7 @@ class Stack:
     def status(self) -> list[str]:
         return [
             f"{name:<9} {child.state:<16} {child.pid or '-':<8} {child.part.url}"
-            for name, child in ((name, self.child(name)) for name in ORDER)
+            for name, child in ((name, self.child(name)) for name in ORDER if name in self.parts)
         ]
 
     def report(self, what: str, seconds: float, where: str = "") -> None:

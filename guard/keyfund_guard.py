@@ -41,6 +41,7 @@ OURS = "keyfund_guard"  # in a key's metadata: what the guard is told about the 
 LEASE_SECONDS = 60  # after the death of a LiteLLM worker, what it held is given back so much later
 RENEW_SECONDS = 15
 REMEMBER_SECONDS = 300  # a counter is kept so long after its last call: LiteLLM writes spend far sooner
+COUNTER_SECONDS = 600  # how long LiteLLM's memory keeps a counter, from when it was made, however it is used
 MOST_COUNTERS = 100_000  # LiteLLM keeps 200, and forgets what is reserved in the others
 RATES_SECONDS = 10
 HAIR = 1e-9  # dollars; sums of floats differ by less
@@ -957,7 +958,7 @@ class Calls:
         await self._keep_counters()
 
     async def _keep_counters(self) -> None:
-        """LiteLLM forgets a counter a minute after it was made, and with it all that is reserved there."""
+        """LiteLLM forgets a counter some time after it was made, and with it all that is reserved there."""
         from litellm.proxy import proxy_server
 
         now, busy = time.monotonic(), set[str]()
@@ -973,11 +974,11 @@ class Calls:
 
 
 def keep(memory: Json, counter: str) -> None:
-    """Have LiteLLM's memory keep a counter for another minute. No ``await``: nothing comes between."""
+    """Have LiteLLM's memory keep a counter for longer. No ``await``: nothing comes between."""
     value = memory.get_cache(key=counter)
     if value is not None:
         memory.ttl_dict.pop(counter, None)
-        memory.set_cache(counter, value, ttl=LEASE_SECONDS)
+        memory.set_cache(counter, value, ttl=COUNTER_SECONDS)
 
 
 def _redis() -> Json:

@@ -14,10 +14,7 @@ BASE = HERE / "config.yaml"
 CALLBACK = "keyfund_guard.guard"
 """The guard's module and instance. LiteLLM looks for the module beside the configuration file."""
 
-REDIS = {
-    name: f"os.environ/REDIS_{name.upper()}"  # kept out of the file: one of them is a password
-    for name in ("host", "port", "password")
-}
+REDIS = {"url": "os.environ/REDIS_URL"}  # kept out of the file, because it has a password
 
 Settings = Mapping[str, Any]
 

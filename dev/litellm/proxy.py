@@ -43,12 +43,15 @@ def part(
     """
     proxy = proxy or Proxy()
     url = f"http://127.0.0.1:{port}"
-    file = config.write(home, guard=_guard(root, proxy), redis=proxy.redis, settings=proxy.settings)
+    guard = root / "guard" / "keyfund_guard.py" if proxy.guard else None
+    file = config.write(home, guard=guard, redis=proxy.redis, settings=proxy.settings)
     python = str(environment(root, proxy.release) / "bin" / "python")
-    command = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    address = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    # Uvicorn ends a worker that is silent for 5 s; importing LiteLLM takes longer than that.
+    workers = ["--num_workers", str(proxy.workers), "--timeout_worker_healthcheck", "60"]
     return Part(
         name="litellm",
-        argv=[python, "-P", str(HERE / "serve.py"), *command, "--num_workers", str(proxy.workers)],
+        argv=[python, "-P", str(HERE / "serve.py"), *address, *workers],
         url=url,
         ready=lambda: _answers(url, master_key),
         env={
@@ -65,11 +68,6 @@ def part(
         },
         cwd=HERE,
     )
-
-
-def _guard(root: Path, proxy: Proxy) -> Path | None:
-    file = root / "guard" / "keyfund_guard.py"
-    return file if proxy.guard and file.exists() else None
 
 
 def _answers(url: str, master_key: str) -> bool:

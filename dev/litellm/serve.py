@@ -8,12 +8,16 @@ from typing import Any
 
 
 def main() -> None:
+    get_ready()
+    import_module("litellm").run_server()
+
+
+def get_ready() -> None:
     gc.disable()  # importing makes many objects and no garbage; looking for some takes a fifth of the start
     import_module("litellm.proxy.proxy_server")
     gc.freeze()
     gc.enable()
     name_the_engine(Path(os.environ["PRISMA_QUERY_ENGINE_BINARY"]))
-    import_module("litellm").run_server()
 
 
 def name_the_engine(engine: Path) -> None:
@@ -25,4 +29,4 @@ def name_the_engine(engine: Path) -> None:
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":  # what this file is called in each of several workers
-    name_the_engine(Path(os.environ["PRISMA_QUERY_ENGINE_BINARY"]))
+    get_ready()

@@ -25,12 +25,14 @@ class Call:
     status: int | None = None
     asked: dict[str, Any] = field(default_factory=dict)
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    batch: str | None = None
+    """The batch that the call is a line of: it then costs half."""
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def charge(self, model: str, cost_micros: int, **asked: Any) -> None:
         """Bill the call so much, and note what for."""
         self.model = model
-        self.cost_micros = cost_micros
+        self.cost_micros = cost_micros if self.batch is None else cost_micros // 2
         self.asked |= asked
 
     def end(self, outcome: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,20 +15,10 @@ from dev.provider.limit import choices_of, tokens_of
 from dev.provider.price import TIERS, Model
 from dev.provider.prompt import Prompt
 from dev.provider.refusal import JsonObject, invalid
+from dev.provider.shape import CHAT
 from dev.provider.token import count, pieces, words
 from dev.provider.usage import Usage
-from dev.provider.work import Work
-
-REASONING_PERCENT: Final = {
-    "none": 0,
-    "minimal": 10,
-    "low": 25,
-    "medium": 50,
-    "high": 75,
-    "xhigh": 90,
-    "max": 95,
-}
-"""The part of the output that is reasoning, by the effort asked for, where the model reasons."""
+from dev.provider.work import Work, reasoning_tokens, searches, tools_tokens
 
 
 @keyed
@@ -37,7 +26,7 @@ async def create(request: Request) -> Response:
     """Generate `n` choices of as many tokens as are allowed."""
     body, call = await body_of(request), call_of(request)
     work = work_of(body, model_of(request, body, "chat"), desk_of(request).prompts)
-    call.asked |= asked(work)
+    call.asked |= work.asked()
     await work.demand.meet()
     if work.stream:
         usage = field.flag(body, "stream_options.include_usage")
@@ -50,7 +39,7 @@ async def create(request: Request) -> Response:
 
 def work_of(body: JsonObject, model: Model, prompts: set[str]) -> Work:
     """What a body asks of a model; a body that makes no sense is refused."""
-    check(body)
+    CHAT.check(body)
     prompt = Prompt.of(field.required(field.items(body, "messages"), "messages"))
     tokens, choices = tokens_of(body, model), choices_of(body)
     predicted = count(json.dumps(field.at(body, "prediction.content"))) if field.at(body, "prediction") else 0
@@ -62,7 +51,7 @@ def work_of(body: JsonObject, model: Model, prompts: set[str]) -> Work:
         input_tokens=input_tokens,
         audio_tokens=prompt.audio_tokens,
         output_tokens=output_tokens,
-        reasoning_tokens=reasoning_tokens(body, model, tokens) * choices,
+        reasoning_tokens=reasoning_tokens(body, "reasoning_effort", model, tokens) * choices,
         rejected_tokens=predicted,
         searches=searches(body),
     )
@@ -76,56 +65,6 @@ def work_of(body: JsonObject, model: Model, prompts: set[str]) -> Work:
         stream=field.flag(body, "stream"),
         counted=prompt.counted,
     )
-
-
-def check(body: JsonObject) -> None:
-    """Refuse what the provider's description calls another type, or out of bounds."""
-    field.number(body, "temperature", 0, 2)
-    field.number(body, "top_p", 0, 1)
-    field.number(body, "presence_penalty", -2, 2)
-    field.number(body, "frequency_penalty", -2, 2)
-    field.integer(body, "top_logprobs", 0, 20)
-    field.integer(body, "seed", -(2**63), 2**63 - 1)
-    field.flag(body, "logprobs")
-    field.flag(body, "store")
-    field.flag(body, "parallel_tool_calls")
-    field.text(body, "user")
-    for name in ("stream_options", "response_format", "metadata", "logit_bias", "web_search_options"):
-        field.mapping(body, name)
-
-
-def tools_tokens(body: JsonObject) -> int:
-    """What descriptions of tools and of the answer's form add to the prompt."""
-    names = ("tools", "functions", "response_format", "text")
-    return sum(count(json.dumps(body[name])) for name in names if body.get(name))
-
-
-def searches(body: JsonObject) -> int:
-    """How often tools are used that run at the provider: once each."""
-    tools = field.items(body, "tools") or []
-    hosted = [
-        tool for tool in tools if isinstance(tool, dict) and tool.get("type") not in ("function", "custom")
-    ]
-    return len(hosted) + (body.get("web_search_options") is not None)
-
-
-def reasoning_tokens(body: JsonObject, model: Model, tokens: int) -> int:
-    """How many of a choice's tokens are reasoning: none, where the model does not reason."""
-    effort = field.one_of(body, "reasoning_effort", REASONING_PERCENT)
-    if model.price.output_micros_per_reasoning_token is None:
-        return 0
-    return tokens * REASONING_PERCENT[effort or "medium"] // 100
-
-
-def asked(work: Work) -> JsonObject:
-    """What goes on the bill beside the cost."""
-    return {
-        "max_tokens": work.tokens,
-        "n": work.choices,
-        "stream": work.stream,
-        "service_tier": work.tier,
-        **work.counted,
-    }
 
 
 def completion(work: Work, name: str) -> JsonObject:

@@ -13,6 +13,7 @@ from dev.provider.demand import Demand
 from dev.provider.limit import choices_of, tokens_of
 from dev.provider.price import Model
 from dev.provider.refusal import JsonObject, invalid, wrong_type
+from dev.provider.shape import COMPLETIONS
 from dev.provider.token import count, pieces, words
 from dev.provider.usage import Usage
 from dev.provider.work import Work
@@ -22,15 +23,11 @@ from dev.provider.work import Work
 async def create(request: Request) -> Response:
     """Generate `n` choices (or `best_of`, of which `n` are shown) for each prompt."""
     body, call = await body_of(request), call_of(request)
+    COMPLETIONS.check(body)
     model = model_of(request, body, "chat", "completion")
-    prompts = prompts_of(field.required(body.get("prompt"), "prompt"))
+    prompts = prompts_of(body["prompt"])
     work = work_of(body, model, prompts)
-    call.asked |= {
-        "max_tokens": work.tokens,
-        "n": choices_of(body),
-        "prompts": len(prompts),
-        "stream": work.stream,
-    }
+    call.asked |= work.asked() | {"n": choices_of(body), "prompts": len(prompts)}
     await work.demand.meet()
     if work.stream:
         usage = field.flag(body, "stream_options.include_usage")
@@ -43,10 +40,6 @@ async def create(request: Request) -> Response:
 
 def work_of(body: JsonObject, model: Model, prompts: list[Any]) -> Work:
     """What a body asks of a model."""
-    field.number(body, "temperature", 0, 2)
-    field.number(body, "top_p", 0, 1)
-    field.flag(body, "echo")
-    field.integer(body, "logprobs", 0, 5)
     tokens, choices = tokens_of(body, model), choices_of(body) * len(prompts)
     input_tokens = sum(tokens_of_prompt(prompt) for prompt in prompts)
     if input_tokens > model.input_tokens:

@@ -12,6 +12,7 @@ from dev.provider.asking import body_of, call_of, keyed, model_of
 from dev.provider.completions import prompts_of, tokens_of_prompt
 from dev.provider.demand import Demand
 from dev.provider.refusal import JsonObject, invalid
+from dev.provider.shape import EMBEDDINGS
 from dev.provider.usage import Usage, cost_micros
 
 MOST_INPUTS: Final = 2_048
@@ -22,8 +23,9 @@ DIMENSIONS: Final = 8
 async def create(request: Request) -> Response:
     """Turn each input into a vector."""
     body, call = await body_of(request), call_of(request)
+    EMBEDDINGS.check(body)
     model = model_of(request, body, "embedding")
-    inputs = prompts_of(field.required(body.get("input"), "input"), "input")
+    inputs = prompts_of(body["input"], "input")
     if len(inputs) > MOST_INPUTS:
         raise invalid("input", f"at most {MOST_INPUTS} inputs, got {len(inputs)}")
     coded = field.one_of(body, "encoding_format", ("float", "base64")) == "base64"

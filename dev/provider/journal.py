@@ -19,6 +19,7 @@ class Journal:
             await self._app(scope, receive, send)
             return
         scope["call"] = call = self._desk.bill.open(f"{scope['method']} {scope['path']}")
+        call.batch = scope.get("batch")
         if query := scope["query_string"].decode():
             call.asked["query"] = query
         try:
