@@ -67,10 +67,10 @@ class Registry:
         rows = self.db.execute(LOOK, [wanted]).fetchall()
         return rows if len(rows) == len(wanted) else []
 
-    def fresh(self, batch: int = 20) -> Iterator[Customer]:
+    def fresh(self, batch: int = 8, **limits: Any) -> Iterator[Customer]:
         """Customers one after the other, signed up in batches."""
         while True:
-            yield from self.some(batch)
+            yield from self.some(batch, **limits)
 
     def booked_micros(self, customers: Iterable[Customer]) -> dict[str, int]:
         """What Keyfund has booked as usage of each."""

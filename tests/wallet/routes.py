@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,7 @@ class Installed:
     """What a release knows by name."""
 
     routes: frozenset[Route]
+    documented: Mapping[str, tuple[str, ...]]
     fields: tuple[str, ...]
     headers: tuple[str, ...]
 
@@ -49,7 +51,7 @@ def installed(release: Release) -> Installed:
         kept.write_text(listed(release))
     told = json.loads(kept.read_text())
     routes = frozenset(Route(plain(path), method) for method, path in told["routes"])
-    return Installed(routes, tuple(told["fields"]), tuple(told["headers"]))
+    return Installed(routes, told["documented"], tuple(told["fields"]), tuple(told["headers"]))
 
 
 def listed(release: Release) -> str:

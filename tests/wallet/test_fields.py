@@ -1,0 +1,34 @@
+"""Nothing that a request may carry spends more than the wallet, or is done for nothing."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.wallet.audit import Audit
+from tests.wallet.customers import Registry
+from tests.wallet.fields import TOKENS, Json, Try, tries
+from tests.wallet.routes import installed
+from tests.wallet.site import Site
+
+LONG = bool(os.environ.get("LONG"))
+PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
+BODIES: dict[str, Json] = {
+    "chat": {"model": "live-large", "messages": [{"role": "user", "content": "Hi"}]},
+    "completions": {"model": "live-large", "prompt": "Hi"},
+    "embeddings": {"model": "live-embed", "input": "Hi"},
+}
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("route", PATHS)
+def test_no_field_header_or_parameter_spends_more_than_the_wallet(
+    site: Site, registry: Registry, route: str
+) -> None:
+    audit, wrong = Audit(site, registry.fresh(max_budget=100_000)), []
+    body = BODIES[route] | ({"max_tokens": 1} if route != "embeddings" else {})
+    for each in tries(installed("pinned"), route):
+        attacked = audit.attack(PATHS[route], each.requests(body))
+        wrong += [f"{each}: {what}" for what in attacked.wrong(each.name)]
+    open(f"/tmp/fields-{route}.txt","w").write("\n".join(wrong))
+    assert wrong == []
