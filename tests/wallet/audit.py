@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -48,11 +49,13 @@ class Audit:
         account = self.account()
         before = self.site.bill()
         with ThreadPoolExecutor(self.at_once) as pool:
-            send = lambda request: self.site.ask(account.customer.key, "POST", path, **request)  # noqa: E731
-            answers = list(pool.map(send, requests))
+            answers = list(pool.map(partial(self.send, account.customer.key, path), requests))
         bill = self.ended(before)
         account.billed_micros += bill.owed_micros
         return Attacked(account, answers, bill)
+
+    def send(self, key: str, path: str, request: Json) -> httpx.Response:
+        return self.site.ask(key, "POST", path, **request)
 
     def ended(self, before: Bill) -> Bill:
         def look() -> Bill | None:

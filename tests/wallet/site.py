@@ -31,6 +31,11 @@ class Bill:
         return Bill(tuple(call for call in self.calls if call["id"] not in known))
 
 
+def client() -> httpx.Client:
+    """A connection for each call: LiteLLM closes one after a failure of its own without saying so."""
+    return httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 @dataclass(frozen=True)
 class Site:
     """One LiteLLM and the provider that it calls."""
@@ -38,7 +43,7 @@ class Site:
     litellm_url: str
     master_key: str
     provider_url: str
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+    http: httpx.Client = field(default_factory=client)
 
     def ask(self, key: str, method: str, path: str, **more: Any) -> httpx.Response:
         """A call with somebody's key; what `more` says wins. The path goes out as it is written."""

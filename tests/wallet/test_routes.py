@@ -56,6 +56,25 @@ SPELLINGS = (
 )
 """Other ways to write an open path: each is closed, or leads back to the open one."""
 
+REACHED = tuple(
+    Route(path, method)
+    for method, path in (
+        ("GET", "/v1/files"),
+        ("GET", "/v1/files/{file_id}"),
+        ("GET", "/v1/files/{file_id}/content"),
+        ("GET", "/v1/batches"),
+        ("GET", "/v1/batches/{batch_id}"),
+        ("POST", "/v1/batches/{batch_id}/cancel"),
+        ("GET", "/v1/responses/{response_id}"),
+        ("POST", "/v1/realtime/client_secrets"),
+        ("POST", "/v1/messages"),
+        ("POST", "/openai_passthrough/{endpoint}"),
+        ("POST", "/anthropic/{endpoint}"),
+        ("DELETE", "/v1/files/{file_id}"),
+    )
+)
+"""Closed routes that reach the provider with the operator's key, most of them what others own there."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -138,13 +157,13 @@ def test_what_is_charged_is_billed_spent_and_booked_alike(scene: Scene) -> None:
     until(lambda: scene.registry.booked_micros([customer])[customer.id] == owed.owed_micros, what="booked")
 
 
-def test_a_key_without_the_list_of_routes_reaches_what_the_census_asks_for(scene: Scene) -> None:
-    """So what is closed was asked for in earnest: the list closes it, not a request that makes no sense."""
-    key = operators_key(scene.site, scene.attacker)
+def test_a_key_without_the_list_of_routes_reaches_what_others_own(scene: Scene) -> None:
+    """So the census asks in earnest: the list closes a route, not a request that makes no sense."""
     bill = scene.site.bill()
-    answers = ask_all(scene.site, key, scene.filler, [Route(path, method) for method, path in REACHED])
+    answers = ask_all(scene.site, operators_key(scene.site, scene.attacker), scene.filler, REACHED)
     assert [str(one) for one in answers if one.status != 200] == []
     assert len(scene.site.bill().since(bill).calls) >= len(REACHED)
+    assert any(scene.victim.secrets["prompt"] in one.text for one in answers)
 
 
 def counts(call: Json) -> bool:
@@ -162,8 +181,3 @@ def spelled(scene: Scene) -> list[Route]:
     own = {route.path for route in scene.having("charged")} | {"/models", "/v1/models", "/utils/token_counter"}
     paths = {spelling.format(path=path, upper=path.upper()) for path in own for spelling in SPELLINGS}
     return [Route(path, "POST") for path in sorted(paths - own)]
-
-
-REACHED = (
-    ("GET", "/v1/files"),
-)

@@ -31,12 +31,12 @@ class Victim:
         }
         made["batch"] = created(site, key, "/v1/batches", json=batch_of(made["file"]))
         ids = {"user": customer.id, "key": digest, "token": digest, **made}
-        said = {"prompt": secret, "address": customer.user.email, "key": customer.key, "hash": digest}
+        said = {"prompt": secret, "address": customer.user.email, "key": customer.key}
         return cls(customer, ids, said)
 
     def state(self, site: Site) -> Json:
         """What LiteLLM has about the victim."""
-        key = site.manage("GET", "/key/info", params={"key": self.secrets["hash"]}).json()["info"]
+        key = site.manage("GET", "/key/info", params={"key": self.ids["key"]}).json()["info"]
         return {"user": site.user(self.customer.id), "key": key}
 
 
@@ -49,7 +49,7 @@ def operators_key(site: Site, customer: Customer) -> str:
 
 def created(site: Site, key: str, path: str, **request: object) -> str:
     answer = site.ask(key, "POST", path, **request)
-    if answer.status_code != 200: return "missing"  # TODO
+    assert answer.status_code == 200, f"{path}: {answer.text}"
     return str(answer.json()["id"])
 
 
