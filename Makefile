@@ -3,13 +3,13 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
-LOCKED := runtime dev litellm peer
+LOCKED := runtime dev litellm litellm-newest peer
 MODULES := dashboard dev/browser dev/litellm dev/supabase tests/compat
 
-.PHONY: help setup run story test bench screenshots lock venv
+.PHONY: help setup run story test bench screenshots lock litellm-newest venv
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: venv ## install everything that the stack and the tests need
 	@$(PYTHON) -m dev setup
@@ -20,7 +20,8 @@ run: setup ## start the whole stack, play the story, serve until Ctrl-C
 story: setup ## start the stack, play the story, stop; fails unless every step held
 	@$(PYTHON) -m dev story
 
-test: setup ## every check and test, on real parts; LONG=1 for the long modes
+test: venv ## every check and test, on real parts; LONG=1 for the long modes
+	@$(PYTHON) -m dev setup --all
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
@@ -63,3 +64,8 @@ lock: venv ## bring the lock files up to their .in and package.json; UPGRADE=1 f
 	  (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" npm install --package-lock-only --ignore-scripts \
 	    --no-audit --no-fund --loglevel=error) || exit 1; \
 	done
+
+# A release is not installable where one of its packages is missing from the registry; uv then takes the one before.
+litellm-newest: ## move the second LiteLLM lock to the newest release whose proxy installs whole
+	@$(MAKE) lock LOCKED=litellm-newest MODULES= UPGRADE=1
+	@grep '^litellm==' requirements/litellm-newest.txt

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import books, effect, growth, idle, intake, push
-from bench.measure import Line, Row
+from bench import books, effect, growth, guard, idle, intake, push
+from bench.measure import Row
 from bench.peer import deliveries
 from bench.table import lines
 
@@ -16,6 +16,7 @@ FIGURES: dict[str, tuple[Callable[[int, float], list[Row]], str]] = {
     "intake": (intake.measure, "from the webhook to the committed credit"),
     "push": (push.measure, "keys and budgets on their way to LiteLLM"),
     "effect": (effect.measure, "from a payment until it can be spent"),
+    "guard": (guard.measure, "what the guard adds to a call inside LiteLLM"),
     "growth": (growth.measure, "the same work with up to a million rows"),
     "idle": (idle.measure, "queries with nothing to do, starts, memory under a backlog"),
     "peer": (deliveries.measure, "beside a published webhook for Django"),
@@ -36,7 +37,7 @@ def main() -> int:
         print(f"  done in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(f"{machine()}; median (least–most) of up to {RUNS} runs\n")
     print("\n".join(lines(rows)))
-    missed = [row.what for row in rows if isinstance(row, Line) and row.holds is False]
+    missed = [row.what for row in rows if row.holds is False]
     print(f"\n{len(missed)} aims missed" + "".join(f"\n- {what}" for what in missed))
     return 0
 

@@ -46,22 +46,30 @@ class Line:
     @property
     def holds(self) -> bool | None:
         """Whether the aim is met by the median; None: there is none."""
-        if not self.aim:
-            return None
-        bound = float(self.aim[1:])
-        return self.ratio.median >= bound if self.aim[0] == "≥" else self.ratio.median <= bound
+        return meets(self.aim, self.ratio.median)
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One line that has no limit to be compared with."""
+    """One line that has no limit of the same run; ``aim`` is what its median should be, in its own unit."""
 
     what: str
     unit: str
     value: Series
+    aim: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        return meets(self.aim, self.value.median)
 
 
 Row = Line | Fact
+
+
+def meets(aim: str, value: float) -> bool | None:
+    if not aim:
+        return None
+    return value >= float(aim[1:]) if aim[0] == "≥" else value <= float(aim[1:])
 
 
 def percentile(values: Sequence[float], share: float) -> float:

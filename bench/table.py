@@ -17,8 +17,8 @@ def lines(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    if isinstance(row, Fact):
-        return (row.what, f"{row.value} {row.unit}", "", "", "")
     verdict = {True: f"{row.aim} met", False: f"{row.aim} missed", None: ""}[row.holds]
+    if isinstance(row, Fact):
+        return (row.what, f"{row.value} {row.unit}", "", "", verdict)
     limit = f"{row.limit_is}: {row.limit} {row.unit}"
     return (row.what, f"{row.ours} {row.unit}", limit, str(row.ratio), verdict)

@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m dev", description=__doc__, epilog=PARTS)
     take_home(top, default=ROOT / ".stack")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    add(commands, "setup", setup, "install what the stack needs")
+    every = add(commands, "setup", setup, "install what the stack needs")
+    every.add_argument("--all", action="store_true", help="install what the tests alone need, too")
     add(commands, "run", run, "start the stack, play the story, serve until Ctrl-C")
     add(commands, "story", play, "start the stack, play the story, stop; exit 0 if all of it held")
     add(commands, "status", order, "a line per part of the running stack: name, state, pid, address")
@@ -68,8 +69,8 @@ def take_home(command: argparse.ArgumentParser, default: object) -> None:
     command.add_argument("--home", type=Path, default=default, help="where the stack lives (default: .stack)")
 
 
-def setup(_: argparse.Namespace) -> int:
-    set_up(ROOT, print)
+def setup(arguments: argparse.Namespace) -> int:
+    set_up(ROOT, print, everything=arguments.all)
     return 0
 
 

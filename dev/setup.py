@@ -6,10 +6,15 @@ from pathlib import Path
 
 from dev import browser, dashboard, litellm, supabase
 
+Say = Callable[[str], None]
 
-def set_up(root: Path, say: Callable[[str], None]) -> None:
-    """Install what is missing or out of date; quick while the lock files are the ones installed."""
-    for install in (supabase.install, litellm.install, dashboard.install, browser.install):
+
+def set_up(root: Path, say: Say, *, everything: bool = False) -> None:
+    """Install what is missing or out of date; quick while the lock files are the ones installed.
+
+    ``everything`` adds what the tests alone need.
+    """
+    for install in (*NEEDED, *(FOR_TESTS if everything else ())):
         began, said = time.monotonic(), list[str]()
 
         def progress(line: str, said: list[str] = said) -> None:
@@ -19,3 +24,12 @@ def set_up(root: Path, say: Callable[[str], None]) -> None:
         install(root, progress)
         if said:
             say(f"  done in {time.monotonic() - began:.0f} s")
+
+
+def newest_litellm(root: Path, say: Say) -> None:
+    litellm.install(root, say, "newest")
+
+
+NEEDED: tuple[Callable[[Path, Say], None], ...]
+NEEDED = (supabase.install, litellm.install, dashboard.install, browser.install)
+FOR_TESTS = (newest_litellm,)

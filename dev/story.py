@@ -1,5 +1,8 @@
 """The story: a person signs up, spends the free credits with two keys, buys more, and goes on.
 
+The calls reach the stack's provider. At the end its bill, LiteLLM's spend and the usage that the person's
+ledger has booked are one figure.
+
 Played over HTTP alone, with what `.stack/env` says; nothing here reaches into a process or a database.
 """
 
@@ -14,6 +17,12 @@ import httpx
 GRANTED_CREDITS = 500
 WALLET_DOLLARS = 10.0
 CAP_CENTS = 2000  # above the wallet, so that it is the wallet that refuses
+CREDIT_MICROS = 20_000
+CALL = {
+    "model": "live-large",
+    "max_tokens": 496,  # with the eight tokens of the prompt a dollar, which is whole credits
+    "messages": [{"role": "user", "content": "hello"}],
+}
 PATIENCE_SECONDS = 60
 MOST_CALLS = 40
 
@@ -48,6 +57,7 @@ class Story:
     def play(self) -> None:
         began = time.monotonic()
         self.say("")
+        self.ok(self.client.delete(self.bill_url))
         person = self.step("a person signs up", self.sign_up)
         self.step("a profile with 500 credits and a placeholder key", lambda: self.welcome(person))
         rows = self.step("two keys, each capped above the wallet", lambda: self.create_keys(person))
@@ -59,6 +69,7 @@ class Story:
         self.step("it is credited once", lambda: self.credited_once(person))
         self.step("the same call works again with both", lambda: self.both_work(keys))
         self.step("LiteLLM's user row", lambda: self.litellm_user(person))
+        self.step("bill, spend and booked usage are equal", lambda: self.equal(person, rows[0]))
         self.say(f"the story held, in {time.monotonic() - began:.1f} s")
 
     def step(self, what: str, does: Callable[[], tuple[T, str]]) -> T:
@@ -173,22 +184,49 @@ class Story:
         return None, f"{entries[0]['delta']:+} credits, {profile['credits']} now"
 
     def litellm_user(self, person: Person) -> tuple[None, str]:
-        def row() -> dict[str, Json]:
-            return dict(self.ok(self.client.get(url, headers=master, params={"user_id": person.id})))
-
         def booked(row: dict[str, Json]) -> bool:
             return float(row["spend"]) > WALLET_DOLLARS
 
-        url = f"{self.env['LITELLM_BASE_URL']}/v2/user/info"
-        master = {"Authorization": f"Bearer {self.env['LITELLM_MASTER_KEY']}"}
         # More than the first wallet was spent; LiteLLM writes spend to its database every ten seconds or so.
-        seen = until(f"the user's spend exceeds {WALLET_DOLLARS} dollars", row, booked)
+        what = f"the user's spend exceeds {WALLET_DOLLARS} dollars"
+        seen = until(what, lambda: self.user_row(person), booked)
         expect(seen["budget_duration"], None, "budget_duration")
         if not seen["max_budget"] > WALLET_DOLLARS:
             raise StoryError(f"expected a max_budget above {WALLET_DOLLARS}, saw {seen['max_budget']}")
         return None, "  ".join(f"{name}={seen[name]}" for name in ("max_budget", "spend", "budget_duration"))
 
+    def equal(self, person: Person, key_id: str) -> tuple[None, str]:
+        """What the provider billed is what LiteLLM charged, and what the ledger took from the credits."""
+        bill = self.ok(self.client.get(self.bill_url))
+        figures = {"bill": int(bill["total_micros"])}
+
+        def billed(micros: int) -> bool:
+            return micros == figures["bill"]
+
+        figures["spend"] = until("LiteLLM's spend is the bill", lambda: self.spend_micros(person), billed)
+        # The worker books usage every twenty seconds, and whenever it visits LiteLLM for one of the keys.
+        visit = {"keyId": key_id, "action": "update"}
+        self.ok(self.client.post(self.webhook("/api/keys/sync"), headers=bearer(person), json=visit))
+        figures["booked"] = until("the usage booked is the bill", lambda: self.booked_micros(person), billed)
+        return None, "  ".join(f"{name}=${micros / 1_000_000:.6f}" for name, micros in figures.items())
+
+    def spend_micros(self, person: Person) -> int:
+        return round(float(self.user_row(person)["spend"]) * 1_000_000)
+
+    def booked_micros(self, person: Person) -> int:
+        usage = [int(entry["delta"]) for entry in self.rows(person, "credit_ledger") if entry["kind"] == "usage"]
+        return -sum(usage) * CREDIT_MICROS
+
+    def user_row(self, person: Person) -> dict[str, Json]:
+        url = f"{self.env['LITELLM_BASE_URL']}/v2/user/info"
+        master = {"Authorization": f"Bearer {self.env['LITELLM_MASTER_KEY']}"}
+        return dict(self.ok(self.client.get(url, headers=master, params={"user_id": person.id})))
+
     # --- requests -----------------------------------------------------------------------------------------
+
+    @property
+    def bill_url(self) -> str:
+        return f"{self.env['PROVIDER_BASE_URL']}/sandbox/bill"
 
     def supabase(self, path: str) -> str:
         return self.env["SUPABASE_URL"] + path
@@ -211,11 +249,7 @@ class Story:
         return self.client.post(
             f"{self.env['LITELLM_BASE_URL']}/v1/chat/completions",
             headers={"Authorization": f"Bearer {key}"},
-            json={
-                "model": "mock-costly",
-                "max_tokens": 20,
-                "messages": [{"role": "user", "content": "hello"}],
-            },
+            json=CALL,
         )
 
     def ok(self, answer: httpx.Response) -> Json:

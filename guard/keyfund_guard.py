@@ -1,21 +1,22 @@
-"""Keyfund's guard: makes the prepaid wallet hold on every call that a key of Keyfund's can make through LiteLLM.
+"""Keyfund's guard: the prepaid wallet holds on every call that a key of Keyfund's makes through LiteLLM.
 
 Load it into LiteLLM with ``litellm_settings.callbacks: ["keyfund_guard.guard"]``, this file beside the
-configuration (docs/guard.md). It imports LiteLLM and the standard library only, and asks nothing but LiteLLM's
-own memory or Redis. It acts on keys that carry Keyfund's mark in their metadata, and leaves all others alone.
+configuration (docs/guard.md). It imports LiteLLM and the standard library only, and asks nothing but
+LiteLLM's own memory or Redis. It acts on keys that carry Keyfund's mark in their metadata, and leaves all
+others alone.
 
 LiteLLM reserves money before a call from some fields of some bodies, and hands the rest to the provider. The
 guard runs after that (``async_pre_call_hook``), and for each call of a marked key it
 
 1. closes every kind of call that is not open for the key (403);
-2. lets a written list of fields, headers and query parameters through, bounds their values, and refuses the rest
-   with a 400 that names the field: a list of what is forbidden can never be complete;
+2. lets a written list of fields, headers and query parameters through, bounds their values, and refuses
+   the rest with a 400 that names the field: a list of what is forbidden can never be complete;
 3. bounds the calls that an account has in flight (429);
-4. works out the most that the call can cost, and raises LiteLLM's reservation to it where LiteLLM reserved less,
-   or refuses with LiteLLM's own ``budget_exceeded``.
+4. works out the most that the call can cost, and raises LiteLLM's reservation to it where LiteLLM reserved
+   less, or refuses with LiteLLM's own ``budget_exceeded``.
 
-LiteLLM settles the reservation as it settles its own: exactly after success, back to zero after failure. What
-fails inside the guard refuses the call. Facts about LiteLLM were read in its source, 1.106.2 to 1.109.3.
+LiteLLM settles the reservation as it settles its own: exactly after success, back to zero after failure.
+What fails inside the guard refuses the call. Facts about LiteLLM were read in its source, 1.106.2 to 1.109.3.
 """
 
 import asyncio
@@ -53,7 +54,10 @@ Check = Callable[[Json], bool]
 
 
 def refuse(status: int, code: str, text: str, field: str | None = None) -> ProxyException:
-    """An error in the provider's shape, told apart by its ``type``. Without ``status_code`` some routes answer 500."""
+    """An error in the provider's shape, told apart by its ``type``.
+
+    Without ``status_code`` some routes of LiteLLM answer 500.
+    """
     error = ProxyException(f"Keyfund guard {VERSION}: {text}", type=code, param=field, code=status)
     error.status_code = status
     return error
@@ -152,7 +156,7 @@ def are_function_tools(value: Json) -> bool:
     return is_list_of_objects(value) and all(tool.get("type") == "function" for tool in value)
 
 
-def anything(value: Json) -> bool:
+def is_anything(_: Json) -> bool:
     return True
 
 
@@ -248,11 +252,11 @@ FIELDS: dict[str, dict[str, Check]] = {
     },
     "transcriptions": {
         "model": is_text,
-        "file": anything,
+        "file": is_anything,
         "language": is_text,
         "prompt": is_text,
         "response_format": is_text,
-        "temperature": anything,  # a form sends text
+        "temperature": is_anything,  # a form sends text
         "user": is_text,  # LiteLLM writes it
     },
     "rerank": {
@@ -290,7 +294,7 @@ WRITTEN_BY_LITELLM = frozenset({*BUCKETS, "litellm_call_id"})
 """Fields that LiteLLM writes into the copy of the body that it keeps. The two buckets are looked at apart."""
 ADDED_TO_BUCKET = frozenset({"headers", "used_client_oauth_token", "requester_metadata"})
 HEADERS = ("x-litellm-", "x-pass-", "anthropic-beta", "openai-", "x-goog-", "x-amz-", "helicone-", "langfuse")
-"""Beginnings of headers that steer LiteLLM or the provider; all are refused but those that an operator allows."""
+"""Beginnings of headers that steer LiteLLM or the provider. Refused, but for what an operator adds."""
 PARTS = frozenset(
     "text input_text output_text refusal message function function_call function_call_output reasoning "
     "summary_text reasoning_text json_schema json_object ephemeral".split()
@@ -423,7 +427,7 @@ def _examine(entry: Mapping[str, Json], name: str, content: Content) -> None:
 
 
 def _payload(entry: Mapping[str, Json]) -> int:
-    """Bytes of a picture, sound or file that is sent as text; it counts by the model's whole context instead."""
+    """Bytes of a picture, sound or file sent as text, which counts by the model's whole context instead."""
     inner = [entry, *(value for value in entry.values() if isinstance(value, dict))]
     return sum(
         len(text.encode(errors="surrogatepass"))
@@ -492,7 +496,7 @@ class Deployment:
 
 
 def read_deployment(name: str, entry: Mapping[str, Json], router: Json) -> Deployment:
-    """Everything that LiteLLM knows of a deployment's prices; what its operator wrote overrides the list's."""
+    """What LiteLLM knows of a deployment's prices; what its operator wrote overrides LiteLLM's own list."""
     params = dict(entry.get("litellm_params") or {})
     own = dict(entry.get("model_info") or {})
     backend = str(params.get("model") or "")
@@ -604,13 +608,19 @@ def _bound_units(route: str, asked: Mapping[str, Json], deployment: Deployment) 
     for unit in deployment.prices:
         if unit not in UNITS[route] and not NOT_ASKED_FOR.fullmatch(unit):
             raise refuse_model(deployment.name, f"its price by `{unit}` cannot be bounded")
-    amount = {
-        "images": lambda: asked.get("n", 1),
-        "speech": lambda: len(asked.get("input", "")),
-        "transcriptions": lambda: seconds_of(asked.get("file")),
-        "rerank": lambda: search_units(asked),
-    }[route]()
-    return amount * sum(deployment.prices.get(unit, 0.0) for unit in UNITS[route])
+    return _amount(route, asked) * sum(deployment.prices.get(unit, 0.0) for unit in UNITS[route])
+
+
+def _amount(route: str, asked: Mapping[str, Json]) -> float:
+    match route:
+        case "images":
+            return float(asked.get("n", 1))
+        case "speech":
+            return float(len(asked.get("input", "")))
+        case "transcriptions":
+            return seconds_of(asked.get("file"))
+        case _:
+            return float(search_units(asked))
 
 
 def _bound_tokens(route: str, asked: Mapping[str, Json], deployment: Deployment) -> float:
@@ -683,8 +693,8 @@ def limit_output(route: str, asked: Mapping[str, Json], served: list[Deployment]
     """The limit that the call must carry, so that the provider holds it; None: this route generates no text.
 
     Raises:
-        ProxyException: two limits at once, of which LiteLLM reads one and the provider the other, or one that is
-            beyond the model, which LiteLLM would not reserve.
+        ProxyException: two limits at once, of which LiteLLM reads one and the provider the other, or one
+            that is beyond the model, which LiteLLM would not reserve.
     """
     if route not in LIMITS:
         return None
@@ -709,7 +719,7 @@ def search_units(asked: Mapping[str, Json]) -> int:
 
 def seconds_of(file: Json) -> float:
     """The length of a WAV, from its own header. Of other formats nobody knows it without decoding."""
-    handle = getattr(file, "file", file)
+    handle: Json = getattr(file, "file", file)
     if not hasattr(handle, "read"):
         raise refuse_field("file", "it is not a file")
     at = handle.tell()
@@ -729,7 +739,7 @@ def seconds_of(file: Json) -> float:
         or not bytes_a_second
     ):
         raise refuse_field("file", "only uncompressed WAV can be charged by its length")
-    return max(size / bytes_a_second, 1.0)
+    return float(max(size / bytes_a_second, 1.0))
 
 
 # ------------------------------------------------------------------------------------------------- money
@@ -767,26 +777,43 @@ async def reserve(key: Json, data: dict[str, Json], cost: float) -> Json:
         ProxyException: it does not fit; what was added is taken off again.
     """
     held = key.budget_reservation or _new_reservation()
-    added: list[tuple[dict[str, Json], float]] = []
-    try:
-        for budget in budgets_of(key):
-            entry = _entry_of(held, budget)
-            more = cost - float(entry["reserved_cost"])
-            if more <= 0:
-                continue
-            spent = await _add(budget, more)
-            entry["reserved_cost"] = cost
-            added.append((entry, more))
-            if spent > budget.most + HAIR:
-                raise refuse_money(budget.owner, budget.owner_id, spent - more, budget.most, cost)
-    except BaseException:
-        for entry, more in added:
-            entry["reserved_cost"] = cost - more
-            await give_back(entry["counter_key"], more)
-        raise
+    missing = [(budget, cost - _held_for(held, budget)) for budget in budgets_of(key)]
+    missing = [(budget, dollars) for budget, dollars in missing if dollars > 0]
+    spent = await _add(held, missing)
+    for (budget, dollars), now in zip(missing, spent, strict=True):
+        if now > budget.most + HAIR:
+            await _increment([(one.counter, -more) for one, more in missing])
+            raise refuse_money(budget.owner, budget.owner_id, now - dollars, budget.most, cost)
+    for budget, _ in missing:
+        _entry_of(held, budget)["reserved_cost"] = cost
     held["reserved_cost"] = max(float(held["reserved_cost"]), cost)
     _attach(held, key, data)
     return held
+
+
+async def _add(held: dict[str, Json], missing: list[tuple[Budget, float]]) -> list[float]:
+    """Returns what each counter then shows. One that LiteLLM has not counted on for this call may be new."""
+    from litellm.proxy import proxy_server
+
+    counted = {entry["counter_key"] for entry in held["entries"]}
+    for budget, _ in missing:
+        if budget.counter not in counted:
+            await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
+    return await _increment([(budget.counter, dollars) for budget, dollars in missing])
+
+
+async def _increment(changes: list[tuple[str, float]]) -> list[float]:
+    """Change counters in one round trip."""
+    from litellm.proxy import proxy_server
+    from litellm.proxy.spend_tracking.spend_counter_batch import PendingSpendIncrement
+
+    pending = tuple(PendingSpendIncrement(counter_key=name, increment=dollars) for name, dollars in changes)
+    return [float(value) for value in await proxy_server.increment_spend_counters_pipeline(pending=pending)]
+
+
+def _held_for(held: dict[str, Json], budget: Budget) -> float:
+    entries = (entry for entry in held["entries"] if entry["counter_key"] == budget.counter)
+    return float(next((entry["reserved_cost"] for entry in entries), 0.0))
 
 
 def _new_reservation() -> dict[str, Json]:
@@ -802,6 +829,7 @@ def _new_reservation() -> dict[str, Json]:
 
 
 def _entry_of(held: dict[str, Json], budget: Budget) -> dict[str, Json]:
+    entry: dict[str, Json]
     for entry in held["entries"]:
         if entry["counter_key"] == budget.counter:
             return entry
@@ -814,20 +842,6 @@ def _entry_of(held: dict[str, Json], budget: Budget) -> dict[str, Json]:
     }
     held["entries"].append(entry)
     return entry
-
-
-async def _add(budget: Budget, dollars: float) -> float:
-    from litellm.proxy import proxy_server
-
-    await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
-    spent = await proxy_server.increment_spend_counter_cache(budget.counter, dollars)
-    return float(spent)
-
-
-async def give_back(counter: str, dollars: float) -> None:
-    from litellm.proxy import proxy_server
-
-    await proxy_server.increment_spend_counter_cache(counter, -dollars)
 
 
 def _attach(held: dict[str, Json], key: Json, data: dict[str, Json]) -> None:
@@ -865,8 +879,8 @@ class Call:
 class Calls:
     """What is in flight, counted for each account: in memory, and in Redis where LiteLLM has one.
 
-    A place is free when the request's task ends, whichever way it ends. In Redis each place has a lease, so that
-    the places of a worker that died become free, and what they held is given back.
+    A place is free when the request's task ends, whichever way it ends. In Redis each place has a lease, so
+    that the places of a worker that died become free, and what they held is given back.
     """
 
     def __init__(self) -> None:
@@ -894,12 +908,12 @@ class Calls:
             self.renewing = asyncio.create_task(self._renew())
         return call
 
-    async def hold(self, call: Call, held: dict[str, Json]) -> None:
+    def hold(self, call: Call, held: dict[str, Json]) -> None:
         """Note what a call holds, so that it can be given back after the death of this worker."""
         call.held = held
         self.counters.update((entry["counter_key"], time.monotonic()) for entry in held["entries"])
-        if redis := _redis():
-            await redis.hset(_places(call), call.id, _lease(call))
+        if _redis():
+            _run(self._note(call))  # the call need not wait for it
 
     async def _count(self, call: Call) -> int:
         redis = _redis()
@@ -919,12 +933,11 @@ class Calls:
         if told["until"] > time.time():
             return bool(told["taken"])
         if await redis.hdel(_places(call), place):
-            for counter, dollars in told["held"].items():
-                await give_back(counter, dollars)
+            await _increment([(counter, -dollars) for counter, dollars in told["held"].items()])
         return False
 
     def _leave(self, call: Call) -> None:
-        """The request is over. Its reservation is LiteLLM's to settle, or ours where no callback took it over."""
+        """The request is over. LiteLLM settles its reservation, or we do where no callback took it over."""
         _run(self._settle(call))
 
     async def _settle(self, call: Call) -> None:
@@ -948,7 +961,7 @@ class Calls:
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await self.renew_once()
-            except Exception:  # noqa: BLE001 (the next round tries again; a lease outlasts three)
+            except Exception:  # the next round tries again; a lease outlasts three
                 verbose_proxy_logger.exception("Keyfund guard: leases could not be renewed")
 
     async def renew_once(self) -> None:
@@ -1017,7 +1030,7 @@ async def _release(held: dict[str, Json]) -> None:
 
 @dataclass(frozen=True)
 class Additions:
-    """What an operator lets through besides, and how many calls an account has in flight where its key is silent."""
+    """What an operator lets through besides; ``in_flight`` is for keys that do not say how many."""
 
     fields: frozenset[str] = field(default_factory=lambda: words("KEYFUND_GUARD_FIELDS"))
     headers: frozenset[str] = field(default_factory=lambda: words("KEYFUND_GUARD_HEADERS"))
@@ -1038,7 +1051,11 @@ class KeyfundGuard(CustomLogger):
             litellm.keyfund_guard = self
 
     async def async_pre_call_hook(
-        self, user_api_key_dict: Json, cache: Json, data: dict[str, Json], call_type: str
+        self,
+        user_api_key_dict: Json,
+        cache: Json,  # noqa: ARG002 (LiteLLM's signature)
+        data: dict[str, Json],
+        call_type: str,
     ) -> None:
         """Let a call of a marked key through, with its cost reserved, or refuse it."""
         if litellm.keyfund_guard is not self or MARK not in (user_api_key_dict.metadata or {}):
@@ -1067,7 +1084,7 @@ class KeyfundGuard(CustomLogger):
             str(key.user_id), int(told.get("in_flight") or self.additions.in_flight)
         )
         if cost > 0:
-            await self.calls.hold(call, await reserve(key, data, cost))
+            self.calls.hold(call, await reserve(key, data, cost))
 
     def _deployments(self, model: str) -> tuple[list[Deployment], list[Deployment]]:
         """Who may serve a call of this model, and who may serve it in their place."""

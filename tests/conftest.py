@@ -9,7 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dev import litellm
 from dev.control import Control
+from dev.litellm import Proxy
 from dev.postgres import SUPERUSER
 from dev.stack import ROOT, Stack, claim
 from tests.support import Connection, Database, SqlServer, User, sign_up_at
@@ -41,6 +43,14 @@ def run_lock(homes: Path) -> Iterator[None]:
 def stack(homes: Path, run_lock: None) -> Iterator[Stack]:
     """The whole system, shared by every test that asks for it: leave it running as you found it."""
     with Stack(homes / "stack") as running, Control(running):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def newest_stack(homes: Path, run_lock: None) -> Iterator[Stack]:
+    """The same on the newest LiteLLM release that installs; its packages are installed at the first use."""
+    litellm.install(ROOT, print, "newest")
+    with Stack(homes / "newest", proxy=Proxy(release="newest")) as running:
         yield running
 
 

@@ -29,7 +29,8 @@ async def create(request: Request) -> Response:
     output_file = keep(desk, f"{name}.jsonl", "batch_output", output)
     told = _batch(body, name, output_file["id"], len(lines))
     desk.kept("batch")[name] = told
-    return JSONResponse(told | {"status": "validating", "output_file_id": None, "completed_at": None})
+    begun = {key: told[key] for key in told if key not in ("output_file_id", "completed_at")}
+    return JSONResponse(begun | {"status": "validating"})
 
 
 def _lines(content: bytes) -> list[JsonObject]:
@@ -72,16 +73,14 @@ def _batch(body: JsonObject, name: str, output_file: str, lines: int) -> JsonObj
         "id": name,
         "object": "batch",
         "endpoint": body["endpoint"],
-        "errors": None,
         "input_file_id": body["input_file_id"],
         "completion_window": body["completion_window"],
         "status": "completed",
         "output_file_id": output_file,
-        "error_file_id": None,
         "created_at": now,
         "completed_at": now,
         "request_counts": {"total": lines, "completed": lines, "failed": 0},
-        "metadata": body.get("metadata"),
+        "metadata": body.get("metadata") or {},
     }
 
 

@@ -50,6 +50,7 @@ async def count_input(request: Request) -> Response:
 def work_of(body: JsonObject, model: Model, prompts: set[str]) -> Work:
     """What a body asks of a model."""
     MESSAGES.check(body)
+    field.one_of(body, "service_tier", ("auto", "standard_only"))
     prompt, tokens, choices = prompt_of(body), tokens_of(body, model), choices_of(body)
     usage = Usage(
         input_tokens=prompt.tokens + tools_tokens(body),
@@ -104,6 +105,7 @@ def _usage(usage: Usage) -> JsonObject:
     return usage.messages() | {
         "cache_creation": None,
         "inference_geo": None,
+        "output_tokens_details": {"thinking_tokens": 0},
         "server_tool_use": tools,
         "service_tier": "standard",
     }
@@ -121,7 +123,7 @@ def _events(work: Work, name: str) -> Iterator[answer.Event]:
     for tokens, text in pieces(tokens_in_all, tokens_in_all):
         delta = {"type": "text_delta", "text": text}
         steps.append((tokens, {"type": "content_block_delta", "index": 0, "delta": delta}))
-    end = {"stop_reason": "max_tokens", "stop_sequence": None}
+    end = {"stop_reason": "max_tokens", "stop_sequence": None, "stop_details": None, "container": None}
     steps += [
         (0, {"type": "content_block_stop", "index": 0}),
         (0, {"type": "message_delta", "delta": end, "usage": _usage(work.usage)}),

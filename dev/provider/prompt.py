@@ -1,11 +1,14 @@
 """What a prompt weighs: its words, and the files, pictures and sounds in it."""
 
 import base64
+import binascii
+import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from dev.provider import field
 from dev.provider.refusal import JsonObject, invalid, missing, wrong_type
 from dev.provider.token import MESSAGE_TOKENS, count
 
@@ -26,7 +29,7 @@ class Prompt:
     audio_tokens: int = 0
     picture_tokens: int = 0
     file_tokens: int = 0
-    counted: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -43,7 +46,7 @@ class Prompt:
     @classmethod
     def weighed(cls, parts: list[JsonObject], more_tokens: int = 0) -> Self:
         """The prompt made of such parts; `more_tokens` stand for what holds them together."""
-        texts = [part["text"] for part in parts if part.get("text")]
+        texts = [field.text(part, "text") or "" for part in parts]
         sizes = [_size(part) for part in parts]
         kinds = [kind for kind, _ in sizes]
         return cls(
@@ -84,7 +87,7 @@ def _size(part: JsonObject) -> tuple[str, int]:
     kind = part.get("type", "text")
     if kind in ("image_url", "input_image", "image"):
         source = part.get("image_url")
-        detail = (source if isinstance(source, dict) else part).get("detail", "auto")
+        detail = str((source if isinstance(source, dict) else part).get("detail", "auto"))
         return "pictures", PICTURE_TOKENS.get(detail, PICTURE_TOKENS["high"])
     if kind in ("input_audio", "audio"):
         return "audio", -(-len(_bytes(part, "data")) // AUDIO_BYTES_PER_TOKEN)
@@ -98,5 +101,12 @@ def _bytes(part: JsonObject, *names: str) -> bytes:
     for holder in (part, *(value for value in part.values() if isinstance(value, dict))):
         for name in names:
             if isinstance(holder.get(name), str):
-                return base64.b64decode(holder[name].rpartition(",")[2] + "==")
+                return _decoded(holder[name].rpartition(",")[2], name)
     return b""
+
+
+def _decoded(text: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(text + "==")
+    except binascii.Error:
+        raise invalid(name, "expected base64") from None

@@ -36,7 +36,7 @@ async def create(request: Request) -> Response:
         return answer.streamed(call, work.demand, events(work, told), lambda n: work.bill_output(call, n))
     work.bill(call)
     if field.flag(body, "background"):
-        return JSONResponse(told | {"status": "queued", "output": [], "usage": None, "completed_at": None})
+        return JSONResponse(_begun(told, "queued"))
     return answer.whole(call, work.demand, told)
 
 
@@ -44,6 +44,7 @@ async def create(request: Request) -> Response:
 async def count_input(request: Request) -> Response:
     """POST /responses/input_tokens: what an input would count for."""
     body = await body_of(request)
+    RESPONSES.check(body)
     model = model_of(request, body, "chat")
     tokens = prompt_of(body, desk_of(request)).tokens + tools_tokens(body)
     call_of(request).charge(model.name, 0, input_tokens=tokens)
@@ -187,13 +188,19 @@ def response(work: Work, body: JsonObject, name: str) -> JsonObject:
     }
 
 
+def _begun(told: JsonObject, status: str) -> JsonObject:
+    """The same answer before it is there."""
+    begun = {name: value for name, value in told.items() if name != "usage"}
+    return begun | {"status": status, "output": [], "completed_at": None}
+
+
 def _text(text: str) -> JsonObject:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def events(work: Work, told: JsonObject) -> Iterator[answer.Event]:
     """The same as a stream: begun, written piece by piece, completed."""
-    begun = told | {"status": "in_progress", "output": [], "usage": None, "completed_at": None}
+    begun = _begun(told, "in_progress")
     (message,) = told["output"]
     place = {"item_id": message["id"], "output_index": 0, "content_index": 0}
     steps: list[tuple[int, JsonObject]] = [

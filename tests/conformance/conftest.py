@@ -1,4 +1,4 @@
-"""The same cases against the stand-in, in this process, and against the stack's real LiteLLM."""
+"""The same cases against the stand-in, in this process, and against the real LiteLLM, pinned and newest."""
 
 from collections.abc import AsyncIterator
 
@@ -12,12 +12,15 @@ from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn
 from tests.conformance.subject import Subject, settings_for
 
+STACKS = {"real": "stack", "newest": "newest_stack"}
+"""The stack's fixture for each real LiteLLM."""
 
-@pytest.fixture(params=["standin", "real"])
+
+@pytest.fixture(params=["standin", *STACKS])
 def real_one(request: pytest.FixtureRequest) -> Stack | None:
     if request.param == "standin":
         return None
-    running: Stack = request.getfixturevalue("stack")
+    running: Stack = request.getfixturevalue(STACKS[request.param])
     return running
 
 

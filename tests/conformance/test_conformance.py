@@ -141,7 +141,7 @@ async def test_a_key_is_changed_as_wanted(subject: Subject, changes: dict[str, A
 
 
 async def test_a_change_of_the_cap_leaves_its_reset_where_it_is(subject: Subject) -> None:
-    """Given again, the same period is counted from now: a reset that was due would never come."""
+    """A period that is given is counted from now: on LiteLLM 1.106 a reset that was due would never come."""
     key = await subject.key(budget_duration="1s")
     made = await subject.gateway.read_key(key.key_hash)
     assert made is not None
@@ -149,7 +149,7 @@ async def test_a_change_of_the_cap_leaves_its_reset_where_it_is(subject: Subject
     await asyncio.sleep(max(0, (made.resets_at - datetime.now(UTC)).total_seconds()) + 0.01)  # it is due
     await subject.gateway.update_key(replace(key, budget_cents=77))
     changed = await subject.gateway.read_key(key.key_hash)
-    await subject.gateway.update_key(key, new_period=True)
+    await subject.gateway.update_key(replace(key, budget_duration="30d"), new_period=True)
     renewed = await subject.gateway.read_key(key.key_hash)
     assert changed is not None
     assert renewed is not None
@@ -247,7 +247,7 @@ async def test_a_call_that_the_wallet_does_not_cover_is_refused(subject: Subject
 
 async def test_a_wallet_of_exactly_one_call_admits_exactly_one(subject: Subject) -> None:
     await subject.wallet(COSTS["mock-costly"])
-    key = await subject.key()
+    key = await subject.unmarked_key()
     assert [(await subject.call(key)).status_code for _ in range(2)] == [200, 422]
 
 
@@ -287,14 +287,14 @@ async def test_of_a_cap_and_a_wallet_both_used_up_the_cap_is_named(subject: Subj
 
 
 async def test_without_its_user_a_key_has_no_wallet(subject: Subject) -> None:
-    key = await subject.key()
+    key = await subject.unmarked_key()
     assert (await subject.call(key)).status_code == 200
     assert await subject.gateway.probe_key(str(key.key)) is Probe.USABLE
 
 
 async def test_a_probe_costs_nothing(subject: Subject) -> None:
     await subject.wallet(COSTS["mock-costly"])
-    key = await subject.key()
+    key = await subject.unmarked_key()
     for _ in range(3):
         assert await subject.gateway.probe_key(str(key.key)) is Probe.USABLE
     assert (await subject.call(key)).status_code == 200
@@ -383,9 +383,9 @@ async def test_it_answers_that_it_is_ready(subject: Subject) -> None:
 
 
 async def test_its_models_have_a_price(subject: Subject) -> None:
-    assert await subject.gateway.find_unpriced_models() == ()
+    assert not set(COSTS) & set(await subject.gateway.find_unpriced_models())
     told = (await subject.get("/models")).json()
-    assert {model["id"] for model in told["data"]} == set(COSTS)
+    assert set(COSTS) <= {model["id"] for model in told["data"]}
 
 
 async def test_another_master_key_is_not_accepted(subject: Subject) -> None:

@@ -8,9 +8,7 @@ from typing import Any
 Json = Any
 
 
-def priced(
-    name: str, *, mode: str | None = None, most: int | None = 4500, params: Json = None, **prices: Json
-) -> Json:
+def priced(name: str, *, mode: Json = None, most: Json = 4500, params: Json = None, **prices: Json) -> Json:
     """A model as LiteLLM's configuration has it. Prices in dollars by LiteLLM's names."""
     info = {"mode": mode, "max_output_tokens": most, "max_input_tokens": 8000}
     return {
@@ -20,7 +18,7 @@ def priced(
     }
 
 
-TOKENS = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
+TOKENS: dict[str, Json] = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
 MODELS = [
     priced("large", **TOKENS),
     priced("small", input_cost_per_token=0.00001, output_cost_per_token=0.00002),
@@ -142,6 +140,7 @@ def part(**content: Json) -> Json:
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
 PLAIN = {"keyfund": "here"}
+NO_LOG: Json = {"no-log": True}
 LONG = "x" * 210_000
 
 CASES = [
@@ -308,7 +307,7 @@ CASES = [
     refused("another deployment", "deployment_id", deployment_id="o1-pro"),
     refused("an invented field", "min_new_tokens", min_new_tokens=4500),
     refused("a field in capitals", "MAX_TOKENS", MAX_TOKENS=4500),
-    refused("no log", "no-log", **{"no-log": True}),
+    refused("no log", "no-log", **NO_LOG),
     refused("a made-up answer", "mock_response", mock_response="x"),
     refused("metadata with tags", "metadata", metadata={"tags": ["x"]}),
     refused("plain metadata", "metadata", metadata={"a": "b"}),

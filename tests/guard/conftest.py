@@ -5,16 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from dev import litellm
+from dev.litellm import Release
+from dev.stack import ROOT
 from tests.guard.cases import FALLBACKS, MODELS
 from tests.guard.worker import Worker, worker
-from tests.support import ROOT
 
 GUARD = ROOT / "guard" / "keyfund_guard.py"
 
 
+RELEASES: tuple[Release, ...] = ("pinned", "newest")
+
+
 @pytest.fixture(scope="session")
 def litellm_python() -> Path:
-    return ROOT / ".stack" / "litellm-venv" / "bin" / "python"
+    return python_of("pinned")
+
+
+def python_of(release: Release) -> Path:
+    litellm.install(ROOT, print, release)
+    return litellm.environment(ROOT, release) / "bin" / "python"
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +35,19 @@ def a_worker(litellm_python: Path) -> Iterator[Worker]:
 
 @pytest.fixture
 def desk(a_worker: Worker) -> Worker:
-    """A worker that has the product's guard."""
+    """A worker of the pinned LiteLLM that has the product's guard."""
     a_worker.ask("load", guard=str(GUARD))
     return a_worker
+
+
+@pytest.fixture(scope="session", params=RELEASES)
+def each_worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
+    with worker(python_of(request.param), GUARD, MODELS, router={"fallbacks": FALLBACKS}) as one:
+        yield one
+
+
+@pytest.fixture
+def each_desk(each_worker: Worker) -> Worker:
+    """The same of each LiteLLM."""
+    each_worker.ask("load", guard=str(GUARD))
+    return each_worker

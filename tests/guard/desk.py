@@ -1,7 +1,7 @@
-"""LiteLLM's own hook chain without its HTTP: the guard examines calls that a test describes, one line of JSON each.
+"""LiteLLM's counters and the guard without HTTP: examines calls that a test describes, a line of JSON each.
 
-Run by the Python of LiteLLM's virtual environment, with the addresses of the models' prices and of Redis in the
-first line. What the guard is called with here is what LiteLLM's proxy was seen to call it with.
+Run by the Python of LiteLLM's virtual environment, with the models and the Redis in the first line. What the
+guard is called with here is what LiteLLM's proxy was seen to call it with.
 """
 
 import asyncio
@@ -61,10 +61,8 @@ class Desk:
         return [await self.entered[call["id"]] for call in calls]
 
     async def one(self, call: Json) -> None:
-        key, data = make_key(call), make_data(call)
-        for bucket in ("metadata", "litellm_metadata"):
-            if "user_api_key_auth" in data.get(bucket, {}):
-                data[bucket]["user_api_key_auth"] = key
+        key = make_key(call)
+        data = make_data(call, key)
         entered = self.entered[call["id"]]
         try:
             await self.module.guard.async_pre_call_hook(key, None, data, call["call_type"])
@@ -92,6 +90,10 @@ class Desk:
         for one in ids:
             self.ends[one].set()
         await asyncio.gather(*(self.calls.pop(one) for one in ids), return_exceptions=True)
+        return await self.do_settled()
+
+    async def do_settled(self) -> Json:
+        """Wait until the guard has nothing left to write."""
         while self.module.RUNNING:
             await asyncio.gather(*self.module.RUNNING, return_exceptions=True)
         return {}
@@ -111,7 +113,7 @@ class Desk:
         second = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(second)
         key = make_key(call)
-        await second.guard.async_pre_call_hook(key, None, make_data(call), call["call_type"])
+        await second.guard.async_pre_call_hook(key, None, make_data(call, key), call["call_type"])
         return {"status": 200, "held": key.budget_reservation}
 
     async def do_counter(self, counter: str) -> Json:
@@ -131,6 +133,10 @@ class Desk:
         memory._clock = lambda: clock() + seconds
         return {}
 
+    async def do_now(self) -> Json:
+        await asyncio.sleep(0.05)  # its own tasks have their turn
+        return asyncio.get_running_loop().time()
+
     async def do_renew(self) -> Json:
         await self.module.guard.calls.renew_once()
         return {}
@@ -141,7 +147,8 @@ class Desk:
 
         spent = []
         for number in range(times):
-            key, data = make_key(call), make_data(call)
+            key = make_key(call)
+            data = make_data(call, key)
             began = time.perf_counter()
             await asyncio.create_task(
                 self.module.guard.async_pre_call_hook(key, None, data, call["call_type"]), name=str(number)
@@ -163,7 +170,7 @@ def make_key(call: Json) -> UserAPIKeyAuth:
     )
 
 
-def make_data(call: Json) -> Json:
+def make_data(call: Json, key: UserAPIKeyAuth) -> Json:
     """What the proxy hands to a hook: the body, LiteLLM's own fields, and a copy of the body as it came."""
     bucket = "litellm_metadata" if call["call_type"] == "aresponses" else "metadata"
     body = json.loads(json.dumps(call["body"]))
@@ -173,7 +180,7 @@ def make_data(call: Json) -> Json:
         **(sent if isinstance(sent, dict) else {}),
         **added,
         "user_api_key_hash": "",
-        "user_api_key_auth": {},
+        "user_api_key_auth": key,
     }
     data = dict(body)
     data["proxy_server_request"] = {

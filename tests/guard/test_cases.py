@@ -11,9 +11,9 @@ PEOPLE = count(1)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_call_is_held_or_refused(desk: Worker, case: Case) -> None:
-    (answer,) = desk.admit(
+def test_a_call_is_held_or_refused(each_desk: Worker, case: Case) -> None:
+    (answer,) = each_desk.admit(
         {**case.call, "user_id": f"somebody-{next(PEOPLE)}", "token": f"key-{next(PEOPLE)}"}
     )
-    desk.end(answer)
+    each_desk.end(answer)
     assert case.holds(answer), answer

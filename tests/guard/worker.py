@@ -19,15 +19,25 @@ class Worker:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
+        self.is_ready = False
 
     def ask(self, do: str, **what: Json) -> Json:
+        """Have the desk do something; the first time this waits until LiteLLM is imported."""
+        while not self.is_ready:
+            self.is_ready = self.read() == "ready\n"
+        self.write({"do": do, **what})
+        return json.loads(self.read())
+
+    def write(self, what: Json) -> None:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"do": do, **what}) + "\n")
+        self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
+
+    def read(self) -> str:
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, "the desk died; its standard error says why"
-        return json.loads(line)
+        return line
 
     def admit(self, *calls: Mapping[str, Json]) -> list[Json]:
         """Have calls examined at once; each answer has the ``id`` by which the call can be ended."""
@@ -53,13 +63,9 @@ def worker(python: Path, guard: Path, models: list[Json], **setup: Json) -> Iter
         [str(python), str(DESK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
     )
     try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps({"guard": str(guard), "models": models, **setup}) + "\n")
-        process.stdin.flush()
-        while (line := process.stdout.readline()) != "ready\n":
-            assert line, "the desk died at its start"
-        yield Worker(process)
+        one = Worker(process)
+        one.write({"guard": str(guard), "models": models, **setup})
+        yield one
     finally:
         process.kill()
         process.wait()
