@@ -214,7 +214,9 @@ class Story:
         return round(float(self.user_row(person)["spend"]) * 1_000_000)
 
     def booked_micros(self, person: Person) -> int:
-        usage = [int(entry["delta"]) for entry in self.rows(person, "credit_ledger") if entry["kind"] == "usage"]
+        usage = [
+            int(entry["delta"]) for entry in self.rows(person, "credit_ledger") if entry["kind"] == "usage"
+        ]
         return -sum(usage) * CREDIT_MICROS
 
     def user_row(self, person: Person) -> dict[str, Json]:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.domain.drift import ListedKey
+from core.domain.keys import ObservedKey
 from core.domain.money import CENTS_PER_DOLLAR, MICROS_PER_DOLLAR, dollars_from_micros
+from core.domain.routes import Fences
 
 LARGEST = 2**31 - 1
 MICROS_PER_CENT = MICROS_PER_DOLLAR // CENTS_PER_DOLLAR
@@ -30,12 +32,14 @@ class Request:
 class Adoptee:
     """What the database knows: accounts of that name by id, who has the key, whose LiteLLM says it is.
 
-    ``accounts`` maps ids to their status; ``owner_is_ours``: LiteLLM's owner of the key is an account here.
+    ``accounts`` maps ids to their status; ``owner_is_ours``: LiteLLM's owner of the key is an account here;
+    ``fences``: what every key is held to.
     """
 
     accounts: dict[str, str]
     holder: str | None
     owner_is_ours: bool
+    fences: Fences
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def judge(request: Request, listed: ListedKey | None, adoptee: Adoptee, now: dat
         rpm_limit=shown.rpm_limit,
         tpm_limit=shown.tpm_limit,
         blocked=shown.blocked,
-        effects=tuple(_effects(listed, user_id)),
+        effects=tuple(_effects(listed, user_id, adoptee.fences)),
     )
 
 
@@ -115,8 +119,8 @@ def _refuse_key(listed: ListedKey | None, now: datetime) -> str | None:
         return f"it belongs to team {shown.team_id}, and a team's key ignores the wallet"
     if listed.kind not in (None, "default", "llm_api"):
         return f"its key_type is {listed.kind}: it is made for something else than model calls"
-    if listed.routes and (shown.can_manage or "info_routes" in listed.routes):
-        return f"its allowed_routes are more than model calls: {', '.join(listed.routes)}"
+    if shown.routes and (shown.can_manage or "info_routes" in shown.routes):
+        return f"its allowed_routes are more than model calls: {', '.join(shown.routes)}"
     if listed.expires is not None and listed.expires <= now:
         return f"it expired on {listed.expires:%Y-%m-%d}"
     for name, limit in (("rpm_limit", shown.rpm_limit), ("tpm_limit", shown.tpm_limit)):
@@ -129,7 +133,7 @@ def _refuse_key(listed: ListedKey | None, now: datetime) -> str | None:
     return None
 
 
-def _effects(listed: ListedKey, user_id: str) -> list[str]:
+def _effects(listed: ListedKey, user_id: str, fences: Fences) -> list[str]:
     shown = listed.shown
     owner = shown.user_id
     effects = ["owner kept" if owner == user_id else f"owner set (was {owner or 'none'})"]
@@ -147,8 +151,7 @@ def _effects(listed: ListedKey, user_id: str) -> list[str]:
         else "no reset, as before"
     )
     effects.append(f"{shown.rpm_limit or 'any'} requests and {shown.tpm_limit or 'any'} tokens a minute kept")
-    if shown.can_manage:
-        effects.append("left model calls alone (it could make keys)")
+    effects += _fenced(shown, fences)
     if shown.blocked:
         effects.append("stays blocked, as by an administrator")
     if listed.expires is not None:
@@ -156,6 +159,16 @@ def _effects(listed: ListedKey, user_id: str) -> list[str]:
     if listed.spend_micros:
         spent = f"{_dollars(listed.spend_micros)} spent before"
         effects.append(f"{spent} stays off the wallet, but counts against the cap")
+    return effects
+
+
+def _fenced(shown: ObservedKey, fences: Fences) -> list[str]:
+    effects = []
+    if set(shown.routes) != set(fences.paths):
+        could = " (it could make keys)" if shown.can_manage else ""
+        effects.append(f"its routes become {', '.join(fences.open_routes)}{could}")
+    if shown.max_parallel != fences.key_max_parallel:
+        effects.append(f"{fences.key_max_parallel} calls at once (was {shown.max_parallel or 'any'})")
     return effects
 
 

@@ -1,5 +1,6 @@
 """What LiteLLM holds of our keys and wallets against what it should hold, and how the two differ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -9,8 +10,8 @@ from core.domain.keys import ADMIN_ROLES, KeyState, ObservedKey, ObservedUser, W
 from core.domain.money import dollars_from_micros
 
 SHOWN = 200
-ESCAPES = {"user_id", "team_id", "allowed_routes"}
-"""What takes a key out of the account's wallet: another owner, a team, the right to make keys."""
+ESCAPES = {"user_id", "team_id", "allowed_routes", "metadata"}
+"""What takes a key out of the account's wallet: another owner, a team, further routes, no marks."""
 
 
 class Kind(StrEnum):
@@ -37,7 +38,6 @@ class ListedKey:
     user: ObservedUser | None = None
     preview: str | None = None
     kind: str | None = None
-    routes: tuple[str, ...] = ()
     budget_micros: int | None = None
     spend_micros: int = 0
     expires: datetime | None = None
@@ -160,12 +160,18 @@ def _compare_key(held: HeldKey, listed: ListedKey | None) -> Drift | None:
     if not wrong:
         return None
     if wanted.blocked:
-        return Drift(Kind.ALIVE, subject, "not blocked", wanted.state.value, certain=revoked)
-    kind = Kind.ESCAPED if ESCAPES.intersection(wrong) else Kind.DIFFERENT
+        why = "suspended" if wanted.state is KeyState.ACTIVE else wanted.state.value
+        return Drift(Kind.ALIVE, subject, "not blocked", why, certain=revoked)
+    kind = Kind.ESCAPED if _escapes(wanted, listed.shown, wrong) else Kind.DIFFERENT
     expected = "; ".join(f"{name} {_wanted_value(wanted, name)}" for name in wrong)
     return Drift(
         kind, subject, "; ".join(f"{name} {_shown_value(listed.shown, name)}" for name in wrong), expected
     )
+
+
+def _escapes(wanted: WantedKey, shown: ObservedKey, wrong: Sequence[str]) -> bool:
+    is_narrowed = bool(shown.routes) and set(shown.routes) < set(wanted.fences.paths)
+    return bool(ESCAPES.intersection(wrong) - ({"allowed_routes"} if is_narrowed else set()))
 
 
 def _compare_wallet(held: HeldKey, user: ObservedUser | None) -> list[Drift]:
@@ -200,7 +206,11 @@ def _wanted_value(wanted: WantedKey, name: str) -> str:
     if name == "max_budget":
         return _cents(wanted.budget_cents)
     if name == "allowed_routes":
-        return "model calls alone"
+        return ", ".join(wanted.fences.paths)
+    if name == "max_parallel_requests":
+        return str(wanted.fences.key_max_parallel)
+    if name == "metadata":
+        return "Keyfund's marks"
     return {"team_id": "none", "blocked": "no"}.get(name) or str(getattr(wanted, name))
 
 
@@ -208,7 +218,11 @@ def _shown_value(shown: ObservedKey, name: str) -> str:
     if name == "max_budget":
         return _cents(shown.budget_cents)
     if name == "allowed_routes":
-        return "more than model calls"
+        return ", ".join(shown.routes) or "any"
+    if name == "max_parallel_requests":
+        return "any" if shown.max_parallel is None else str(shown.max_parallel)
+    if name == "metadata":
+        return "other marks"  # never what others keep there
     return "yes" if name == "blocked" else str(getattr(shown, name))
 
 

@@ -1,10 +1,15 @@
 """What we want LiteLLM to hold for a key, what it shows, and how the two differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from core.domain.routes import Fences
 
 ADMIN_ROLES = ("proxy_admin", "proxy_admin_viewer")  # LiteLLM holds these to no budget
+MANAGING = ("*", "/*", "/key", "/user", "/team", "/organization", "/budget", "/customer", "/config")
 
 
 class KeyState(StrEnum):
@@ -15,7 +20,10 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WantedKey:
-    """A key as its owner wants it. ``key`` is None once a revocation was confirmed."""
+    """A key as its owner wants it, within the fences. ``key`` is None once a revocation was confirmed.
+
+    ``suspended``: its account is, so LiteLLM must hold it blocked whatever its owner wants.
+    """
 
     id: str
     user_id: str
@@ -31,15 +39,28 @@ class WantedKey:
     revision: int
     confirmed: bool
     maybe_created: bool
+    fences: Fences
+    suspended: bool = False
     models: tuple[str, ...] | None = None
     """The only models that the key may use; empty: all; None: whatever LiteLLM has."""
+    of_key: str | None = None
+    """The id of the key that this was the string of, if it is a former one; None: it is the key's own."""
     previous_hash: str | None = None
     """The string before this one, whose spend counts against this period's cap."""
 
     @property
     def blocked(self) -> bool:
         """Revoked is blocked in LiteLLM: deleting would let a late create bring the key back to life."""
-        return self.state is not KeyState.ACTIVE
+        return self.suspended or self.state is not KeyState.ACTIVE
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """Our part of the key's metadata in LiteLLM; others may have theirs beside it."""
+        return {
+            "keyfund": self.installation_id,
+            "keyfund_key_id": self.of_key or self.id,
+            "keyfund_guard": self.fences.told_guard,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +77,16 @@ class ObservedKey:
     models: tuple[str, ...] = ()
     spend_micros: int = field(default=0, compare=False)
     resets_at: datetime | None = field(default=None, compare=False)
-    can_manage: bool = False
-    """Whether it may do more than call models, such as make keys of its own."""
+    routes: tuple[str, ...] = ()
+    """The paths that it may call; empty: all that its user may."""
+    max_parallel: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def can_manage(self) -> bool:
+        """Whether it may do more than call models, such as make keys of its own."""
+        managing = (route == "management_routes" or route.startswith(MANAGING) for route in self.routes)
+        return not self.routes or any(managing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +117,9 @@ def differences(wanted: WantedKey, observed: ObservedKey) -> tuple[str, ...]:
         "rpm_limit": (wanted.rpm_limit, observed.rpm_limit),
         "tpm_limit": (wanted.tpm_limit, observed.tpm_limit),
         "models": (None, None) if wanted.models is None else (sorted(wanted.models), sorted(observed.models)),
-        "allowed_routes": (False, observed.can_manage),
+        "allowed_routes": (set(wanted.fences.paths), set(observed.routes)),
+        "max_parallel_requests": (wanted.fences.key_max_parallel, observed.max_parallel),
+        "metadata": (wanted.marks, {name: observed.metadata.get(name) for name in wanted.marks}),
     }
     return tuple(name for name, (want, have) in pairs.items() if want != have)
 

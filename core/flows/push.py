@@ -307,7 +307,9 @@ class _Attempt:
         wrong = differences(key, observed)
         if wrong != ("blocked",):
             await self._litellm.update_key(
-                key, narrow="allowed_routes" in wrong, new_period="budget_duration" in wrong
+                key,
+                new_period="budget_duration" in wrong,
+                found=observed.metadata if "metadata" in wrong else None,
             )
         if observed.blocked:
             await self._litellm.unblock_key(key.key_hash)

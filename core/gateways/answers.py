@@ -18,7 +18,6 @@ from core.http import retry_after_seconds
 
 Json = dict[str, Any]
 BUDGET_OWNER = re.compile(r"\b(Key|User)=")
-MANAGING = ("*", "/*", "/key", "/user", "/team", "/organization", "/budget", "/customer", "/config")
 
 
 class BudgetRefusedError(RefusedError):
@@ -75,7 +74,7 @@ def observed_user(row: Mapping[str, Any]) -> ObservedUser:
 
 
 def observed_key(row: Mapping[str, Any]) -> ObservedKey:
-    budget = row.get("max_budget")
+    budget, metadata = row.get("max_budget"), row.get("metadata")
     return ObservedKey(
         user_id=row.get("user_id"),
         team_id=row.get("team_id"),
@@ -85,7 +84,9 @@ def observed_key(row: Mapping[str, Any]) -> ObservedKey:
         rpm_limit=row.get("rpm_limit"),
         tpm_limit=row.get("tpm_limit"),
         models=tuple(row.get("models") or ()),
-        can_manage=_can_manage(row.get("allowed_routes")),
+        routes=tuple(str(route) for route in row.get("allowed_routes") or ()),
+        max_parallel=row.get("max_parallel_requests"),
+        metadata=metadata if isinstance(metadata, Mapping) else {},
         spend_micros=micros_from_dollars(row.get("spend") or 0.0),
         resets_at=_time(row.get("budget_reset_at")),
     )
@@ -93,15 +94,14 @@ def observed_key(row: Mapping[str, Any]) -> ObservedKey:
 
 def listed_key(key_hash: str, row: Mapping[str, Any]) -> ListedKey:
     """A key with all that a comparison or an adoption asks of it."""
-    metadata, user, budget = row.get("metadata"), row.get("user"), row.get("max_budget")
+    shown, user, budget = observed_key(row), row.get("user"), row.get("max_budget")
     return ListedKey(
         key_hash=key_hash,
-        shown=observed_key(row),
-        installation_id=metadata.get("keyfund") if isinstance(metadata, Mapping) else None,
+        shown=shown,
+        installation_id=shown.metadata.get("keyfund"),
         user=observed_user(user) if isinstance(user, Mapping) else None,
         preview=row.get("key_name"),
         kind=row.get("key_type"),
-        routes=tuple(str(route) for route in row.get("allowed_routes") or ()),
         budget_micros=None if budget is None else micros_from_dollars(budget),
         spend_micros=micros_from_dollars(row.get("spend") or 0.0),
         expires=_time(row.get("expires")),
@@ -114,18 +114,6 @@ def _time(value: object) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _can_manage(routes: object) -> bool:
-    """Whether a key may do more than call models; without routes of its own it may do what its user may.
-
-    None: an answer that does not tell them.
-    """
-    if not isinstance(routes, list):
-        return False
-    return not routes or any(
-        str(route) == "management_routes" or str(route).startswith(MANAGING) for route in routes
-    )
 
 
 def check_about(have: object, wanted: str) -> None:

@@ -94,12 +94,14 @@ class LiteLLM:
     # ------------------------------------------------------------------- keys
 
     async def create_key(self, wanted: WantedKey) -> None:
-        """Create a key under the string we chose. Repeating it is harmless until the key is deleted."""
+        """Create a key under the string we chose. Repeating it is harmless until the key is deleted.
+
+        Never with a ``key_type``: LiteLLM would put that type's routes in the place of ours.
+        """
         body = {
             "key": wanted.key,
             "user_id": wanted.user_id,
-            "key_type": "llm_api",  # or the key could mint keys without a budget for itself
-            "metadata": {"keyfund": wanted.installation_id, "keyfund_key_id": wanted.id},
+            "metadata": wanted.marks,
             "blocked": wanted.blocked,
             **_limits(wanted),
         }
@@ -125,17 +127,20 @@ class LiteLLM:
             raise rubbish()
         return None if info.get("status") == "deleted" else info
 
-    async def update_key(self, wanted: WantedKey, *, narrow: bool = False, new_period: bool = False) -> None:
-        """Set the key's owner and limits; its spend and state stay.
+    async def update_key(
+        self, wanted: WantedKey, *, new_period: bool = False, found: Mapping[str, Any] | None = None
+    ) -> None:
+        """Set the key's owner, limits and routes; its spend and state stay.
 
-        ``narrow``: let it call models alone. ``new_period``: set how often its cap begins anew, too. LiteLLM
-        then counts from now even where nothing changes, and a reset that was just due never comes.
+        ``new_period``: set how often its cap begins anew, too. LiteLLM then counts from now even where
+        nothing changes, and a reset that was just due never comes. ``found``: the metadata that LiteLLM
+        shows; it is written back with our marks, since LiteLLM replaces metadata whole. None: not written.
         """
         body = {"key": wanted.key_hash, "user_id": wanted.user_id, "team_id": None, **_limits(wanted)}
         if not new_period:
             del body["budget_duration"]
-        if narrow:
-            body["allowed_routes"] = ["llm_api_routes"]  # what key_type llm_api comes to
+        if found is not None:
+            body["metadata"] = {**found, **wanted.marks}
         await self._wire.write(self._update_url, body)
 
     async def block_key(self, key_hash: str) -> None:
@@ -334,6 +339,8 @@ def _limits(wanted: WantedKey) -> Json:
         "budget_duration": wanted.budget_duration,
         "rpm_limit": wanted.rpm_limit,
         "tpm_limit": wanted.tpm_limit,
+        "max_parallel_requests": wanted.fences.key_max_parallel,
+        "allowed_routes": list(wanted.fences.paths),
     }
     return limits if wanted.models is None else limits | {"models": list(wanted.models)}
 

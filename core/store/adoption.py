@@ -2,6 +2,7 @@
 
 from core.domain.adoption import Adoptee, Adoption
 from core.store.calls import Functions
+from core.store.routes import read_fences
 
 
 class AdoptionStore(Functions):
@@ -14,6 +15,7 @@ class AdoptionStore(Functions):
             accounts={one["user_id"]: one["status"] for one in row["accounts"]},
             holder=row["holder"],
             owner_is_ours=row["owner_is_ours"],
+            fences=read_fences(row["fences"]),
         )
 
     async def adopt_key(self, adoption: Adoption) -> bool:

@@ -8,6 +8,7 @@ from core.domain.drift import DriftReport, HeldKey
 from core.domain.keys import KeyState, WantedKey
 from core.errors import RefusedError
 from core.store.calls import Functions, Json
+from core.store.routes import read_fences
 
 KEYS_PER_PAGE = 500
 
@@ -92,6 +93,9 @@ def _held(row: Json) -> HeldKey:
         revision=row["revision"],
         confirmed=row["confirmed"],
         maybe_created=True,
+        fences=read_fences(row["fences"]),
+        suspended=row["suspended"],
+        of_key=row["of_key"],
         models=None if row["models"] is None else tuple(row["models"]),
     )
     return HeldKey(

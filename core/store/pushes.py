@@ -6,6 +6,7 @@ from datetime import datetime
 from core.domain.keys import KeyState, WantedKey
 from core.domain.pushes import Effect, KeyResult, Push, Reading, Spender, Verdict
 from core.store.calls import Functions, Json
+from core.store.routes import read_fences
 
 
 class PushStore(Functions):
@@ -169,6 +170,9 @@ def _wanted(account: Json, key: Json) -> WantedKey:
         revision=key["revision"],
         confirmed=key["confirmed"],
         maybe_created=key["maybe_created"],
+        fences=read_fences(account["fences"]),
+        suspended=account["suspended"],
+        of_key=key["of_key"],
         models=None if key["models"] is None else tuple(key["models"]),
         previous_hash=key["previous_hash"],
     )

@@ -11,10 +11,11 @@ from core.store.calls import Json
 from core.store.drift import DriftStore
 from core.store.payments import PaymentStore
 from core.store.pushes import PushStore
+from core.store.routes import RouteStore
 from core.store.usage import UsageStore
 
 
-class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore, UsageStore):
+class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore, UsageStore, RouteStore):
     """What the service and the worker may do with the service key.
 
     All methods raise TransientError or RefusedError; all are safe to repeat.
