@@ -47,10 +47,17 @@ def stack(homes: Path, run_lock: None) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def newest_stack(homes: Path, run_lock: None) -> Iterator[Stack]:
-    """The same on the newest LiteLLM release that installs; its packages are installed at the first use."""
+def unguarded(homes: Path, run_lock: None) -> Iterator[Stack]:
+    """The same without the guard in LiteLLM."""
+    with Stack(homes / "unguarded", proxy=Proxy(guard=False)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def unguarded_newest(homes: Path, run_lock: None) -> Iterator[Stack]:
+    """And on the newest LiteLLM that installs, whose packages are installed at the first use."""
     litellm.install(ROOT, print, "newest")
-    with Stack(homes / "newest", proxy=Proxy(release="newest")) as running:
+    with Stack(homes / "unguarded-newest", proxy=Proxy(release="newest", guard=False)) as running:
         yield running
 
 

@@ -27,8 +27,10 @@ def create_app(standin: StandIn) -> Starlette:
         Route("/key/list", _managed(_list)),
         Route("/model_group/info", _managed(_model_groups)),
         Route("/models", _answered(_models)),
+        Route("/v1/models", _answered(_models)),
         Route("/utils/token_counter", _answered(_count), methods=["POST"]),
         Route("/v1/chat/completions", _answered(_complete), methods=["POST"]),
+        Route("/chat/completions", _answered(_complete), methods=["POST"]),
         Route("/health/readiness", _answered(_readiness)),
     ]
     app = Starlette(routes=routes, exception_handlers={RefusalError: _refused})
@@ -127,7 +129,7 @@ async def _list(standin: StandIn, request: Request) -> Any:
 
 async def _models(standin: StandIn, request: Request) -> Any:
     if _bearer(request) != standin.master_key:
-        standin.admit(_bearer(request))
+        standin.admit(_bearer(request), path=request.url.path)
     return {"data": [{"id": name, "object": "model"} for name in COSTS], "object": "list"}
 
 
@@ -136,15 +138,15 @@ async def _model_groups(_standin: StandIn, _request: Request) -> Any:
 
 
 async def _count(standin: StandIn, request: Request) -> Any:
-    standin.admit(_bearer(request))
+    standin.admit(_bearer(request), path=request.url.path)
     return {"total_tokens": 1, "model_used": (await request.json())["model"]}
 
 
 async def _complete(standin: StandIn, request: Request) -> Any:
     model = (await request.json())["model"]
-    standin.admit(_bearer(request))
+    standin.admit(_bearer(request), path=request.url.path)
     standin.check_model(_bearer(request), model)
-    standin.spend(_bearer(request), COSTS[model])
+    standin.spend(_bearer(request), COSTS[model], request.url.path)
     return {"model": model, "object": "chat.completion", "usage": {"completion_tokens": 20}}
 
 

@@ -1,4 +1,4 @@
-"""The same cases against the stand-in, in this process, and against the real LiteLLM, pinned and newest."""
+"""The same cases against the stand-in, in this process, and against the real LiteLLM, without the guard."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn
 from tests.conformance.subject import Subject, settings_for
 
-STACKS = {"real": "stack", "newest": "newest_stack"}
+STACKS = {"real": "unguarded", "newest": "unguarded_newest"}
 """The stack's fixture for each real LiteLLM."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 Json = dict[str, Any]
 
 LONGEST_PAGE: Final = 100
+CHAT: Final = "/v1/chat/completions"
 COSTS: Final = {"mock-small": 0.00048, "mock-large": 0.048, "mock-costly": 1.0008}
 """What one call of each model of the stack's LiteLLM costs, in dollars, with the prompt that tests send."""
 
@@ -22,7 +23,7 @@ _ROUTES: Final = {"llm_api": "llm_api_routes", "management": "management_routes"
 _DURATION: Final = re.compile(r"\d+(s|m|h|d|w|mo)|hourly|daily|weekly|monthly")
 _KEY_FIELDS: Final = (
     "user_id", "team_id", "max_budget", "budget_duration", "rpm_limit", "tpm_limit", "metadata", "models",
-    "key_type", "allowed_routes",
+    "key_type", "allowed_routes", "max_parallel_requests",
 )  # fmt: skip
 
 
@@ -62,9 +63,10 @@ class KeyRow:
     budget_reset_at: datetime | None = None
     rpm_limit: int | None = None
     tpm_limit: int | None = None
+    max_parallel_requests: int | None = None
     metadata: Json = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
-    key_type: str | None = None
+    key_type: str | None = "default"
     allowed_routes: list[str] = field(default_factory=list)
     blocked: bool = False
     spend: float = 0.0
@@ -128,9 +130,9 @@ class StandIn:
         if token in self.keys:
             return self.keys[token]
         row = KeyRow(token, f"sk-...{key[-4:]}", self._tick(), blocked=bool(body.get("blocked")))
-        if body.get("key_type") is not None:
-            row.allowed_routes = [_ROUTES[str(body["key_type"])]]
         self.rows[token] = _merged(row, body)
+        if body.get("key_type") is not None:  # whatever list was given
+            row.allowed_routes = [_ROUTES[str(body["key_type"])]]
         return row
 
     def find_key(self, given: str, *, deleted_too: bool = False) -> KeyRow:
@@ -177,13 +179,15 @@ class StandIn:
 
     # ------------------------------------------------------------------ spend
 
-    def admit(self, key: str, dollars: float = 0.0) -> KeyRow:
+    def admit(self, key: str, dollars: float = 0.0, path: str = CHAT) -> KeyRow:
         """Let a call of this price pass, or refuse it as LiteLLM does. Nothing is charged."""
         row = self.keys.get(hash_of(key))
         if row is None:
             raise RefusalError(401, "Authentication Error, Invalid token.", "token_not_found_in_db", "key")
         if row.blocked:
             raise RefusalError(401, "Authentication Error, Key is blocked.", "auth_error", "None")
+        if not _is_open(row.allowed_routes, path):
+            raise RefusalError(403, "Virtual key is not allowed to call this route.", "auth_error", "None")
         user = self.users.get(row.user_id or "")
         for owner, budgeted in ((f"Key=key ({row.key_name})", row), (f"User={row.user_id}", user)):
             if budgeted is not None and _is_over(budgeted, dollars):
@@ -196,9 +200,9 @@ class StandIn:
         if models and model not in models:
             raise RefusalError(403, "key not allowed to access model.", "key_model_access_denied", "model")
 
-    def spend(self, key: str, dollars: float) -> bool:
+    def spend(self, key: str, dollars: float, path: str = CHAT) -> bool:
         """Use a key for so many dollars. True: it is on the user's bill, too (it is not without a row)."""
-        row = self.admit(key, dollars)
+        row = self.admit(key, dollars, path)
         row.spend += dollars
         row.updated_at = self._tick()
         user = self.users.get(row.user_id or "")
@@ -249,6 +253,12 @@ def hash_of(key: str) -> str:
 def _is_over(budgeted: UserRow | KeyRow, dollars: float) -> bool:
     budget, spend = budgeted.max_budget, budgeted.spend
     return budget is not None and (spend >= budget or spend + dollars > budget + 1e-9)
+
+
+def _is_open(routes: list[str], path: str) -> bool:
+    """A listed path opens itself and all below it; no list, everything."""
+    opens = ("llm_api_routes", path)
+    return not routes or any(route in opens or path.startswith(f"{route}/") for route in routes)
 
 
 def _merged(row: KeyRow, body: Mapping[str, Any]) -> KeyRow:

@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import httpx
 
-from core.domain.keys import KeyState, ObservedUser, WantedKey
+from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey
+from core.domain.routes import PROOFLESS, Fences
 from core.gateways.litellm import LiteLLM
 from core.settings import Settings
 from tests.conformance.standin import hash_of
 
 Json = dict[str, Any]
+FENCES = Fences(PROOFLESS, {}, key_max_parallel=10, account_max_parallel=20)
 
 
 def settings_for(litellm_url: str, master_key: str) -> Settings:
@@ -49,8 +51,25 @@ def wanted(user_id: str, **more: Any) -> WantedKey:
         revision=1,
         confirmed=False,
         maybe_created=True,
+        fences=FENCES,
     )
     return replace(made, **more)
+
+
+def shown(key: WantedKey) -> ObservedKey:
+    """The key as LiteLLM should show it, unused."""
+    return ObservedKey(
+        user_id=key.user_id,
+        team_id=None,
+        blocked=key.blocked,
+        budget_cents=key.budget_cents,
+        budget_duration=key.budget_duration,
+        rpm_limit=key.rpm_limit,
+        tpm_limit=key.tpm_limit,
+        routes=key.fences.paths,
+        max_parallel=key.fences.key_max_parallel,
+        metadata=key.marks,
+    )
 
 
 @dataclass(frozen=True)

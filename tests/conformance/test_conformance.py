@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from core.domain.keys import KeyState, ObservedKey, ObservedUser, differences
+from core.domain.keys import KeyState, ObservedUser, differences
 from core.domain.pushes import Probe
 from core.errors import RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
 from tests.conformance.standin import COSTS
-from tests.conformance.subject import Subject, error_of, settings_for, wanted
+from tests.conformance.subject import Subject, error_of, settings_for, shown, wanted
 
 CALL_MICROS = round(COSTS["mock-costly"] * 1_000_000)
 
@@ -80,7 +80,7 @@ async def test_a_key_that_was_never_made_is_not_there(subject: Subject) -> None:
 async def test_a_key_is_made_as_wanted(subject: Subject) -> None:
     key = await subject.key()
     observed = await subject.gateway.read_key(key.key_hash)
-    assert observed == ObservedKey(subject.user_id, None, False, 10_000, "30d", 100, 10_000)
+    assert observed == shown(key)
     assert differences(key, observed) == ()
 
 
@@ -162,7 +162,7 @@ async def test_a_change_keeps_what_it_omits(subject: Subject) -> None:
     key = await subject.key()
     await subject.post("/key/update", key=key.key_hash, max_budget=1)
     observed = await subject.gateway.read_key(key.key_hash)
-    assert observed == ObservedKey(subject.user_id, None, False, 100, "30d", 100, 10_000)
+    assert observed == replace(shown(key), budget_cents=100)
 
 
 async def test_blocking_and_unblocking_can_be_repeated(subject: Subject) -> None:
@@ -180,7 +180,7 @@ async def test_a_change_leaves_a_block_and_a_block_leaves_the_limits(subject: Su
     await subject.gateway.block_key(key.key_hash)
     await subject.gateway.update_key(replace(key, rpm_limit=5))
     observed = await subject.gateway.read_key(key.key_hash)
-    assert observed == ObservedKey(subject.user_id, None, True, 10_000, "30d", 5, 10_000)
+    assert observed == replace(shown(key), blocked=True, rpm_limit=5)
 
 
 @pytest.mark.parametrize("path", ["/key/update", "/key/block", "/key/unblock"])

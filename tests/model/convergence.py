@@ -33,9 +33,11 @@ def converge(world: World) -> None:
     heal(world)
     settle_down(world)
     for one in world.people:
-        if one.bill.tampered:  # nothing has brought it up again since: somebody asks for a look
+        # Nothing has brought it up again since: somebody asks for a look.
+        if one.bill.tampered or world.tampered.intersection(row["key_hash"] for row in world.key_rows(one)):
             look_again(world, one)
     settle_down(world)
+    world.tampered.clear()
     world.let_pass(100_000)  # and revoked keys are deleted
     settle_down(world)
     invariants.check(world)
@@ -155,7 +157,8 @@ def check_keys(world: World, person: Person) -> None:
     for token in world.sight.keys_of(person.id):
         seen = world.sight.key(token)
         assert seen is not None
-        assert seen.blocked is (rows[token]["state"] != KeyState.ACTIVE), (rows[token], seen)
+        stopped = rows[token]["state"] != KeyState.ACTIVE or rows[token]["suspended"]
+        assert seen.blocked is stopped, (rows[token], seen)
     for row in rows.values():
         if row["sync_status"] == "failed":  # LiteLLM lost it; it is shown to its owner, and never made again
             assert person.bill.ever_tampered, row

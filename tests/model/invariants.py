@@ -1,11 +1,13 @@
 """What holds after every step, whatever went wrong."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from core.domain.books import Check, Report
 from core.domain.keys import KeyState, ObservedKey
-from tests.model.world import Person, World
+from core.domain.routes import PATHS, paths_of
+from tests.model.world import FENCED, KEYS, Person, World
 
 UNEXPLAINED = """
     select p.id, p.credits, e.total, e.last from public.profiles p
@@ -30,12 +32,14 @@ MISBOOKED = """
 
 GRANTS = "select user_id, delta from public.credit_ledger where kind = 'signup_grant'"
 
-WANTED = """
-    select k.id, k.user_id, k.key_hash, k.state, keyfund.cap_cents(k) as cap_cents, k.budget_duration,
-      k.rpm_limit, k.tpm_limit, k.sync_status,
-      keyfund.budget_micros(a) as wallet_micros, a.revision = a.confirmed_revision as confirmed
-    from public.virtual_keys k join keyfund.accounts a on a.user_id = k.user_id
+WANTED = f"""
+    select k.user_id, k.key_hash, k.state, keyfund.cap_cents(k) as cap_cents, k.budget_duration,
+      k.rpm_limit, k.tpm_limit, k.sync_status, {FENCED}, keyfund.budget_micros(a) as wallet_micros,
+      a.revision = a.confirmed_revision as confirmed
+    from {KEYS} join keyfund.accounts a on a.user_id = k.user_id
     where k.state <> 'placeholder'"""
+
+PATHS_OF_ALL = set(paths_of(PATHS))
 
 
 def check(world: World) -> None:
@@ -45,6 +49,7 @@ def check(world: World) -> None:
     nobody_spends_beyond_their_wallet(world)
     nobody_is_charged_for_more_than_they_spent(world)
     each_key_belongs_to_its_owner(world)
+    no_key_is_ever_open(world)
     what_is_synced_is_so(world)
 
 
@@ -88,12 +93,25 @@ def each_key_belongs_to_its_owner(world: World) -> None:
             assert owners.get(token) == person.id, (token, person)
 
 
+def no_key_is_ever_open(world: World) -> None:
+    """Not even when it was just made: it has a list, a bound and a mark for the guard."""
+    for person in world.people:
+        for token in world.sight.keys_of(person.id) - world.tampered:
+            seen = world.sight.key(token)
+            assert seen is not None
+            assert seen.routes, seen
+            assert PATHS_OF_ALL.issuperset(seen.routes), seen
+            assert seen.max_parallel in world.bounds, seen
+            assert seen.metadata["keyfund_guard"]["in_flight"] in world.bounds, seen
+
+
 def what_is_synced_is_so(world: World) -> None:
     """A key that is shown as synced is in LiteLLM as wanted, and so is the wallet of a confirmed account."""
     for row in world.rows(WANTED):
         person = world.person(str(row["user_id"]))
         assert person is not None
-        if row["sync_status"] == "synced" and not person.bill.tampered:
+        tampered = person.bill.tampered or row["key_hash"] in world.tampered
+        if row["sync_status"] == "synced" and not tampered:
             assert holds(world, row), (row, world.sight.key(row["key_hash"]))
             seen = world.sight.user(person.id)
             assert not row["confirmed"] or has_wallet(world, person, row["wallet_micros"]), (row, seen)
@@ -109,12 +127,24 @@ def has_wallet(world: World, person: Person, wallet_micros: int) -> bool:
 
 def holds(world: World, row: dict[str, Any]) -> bool:
     observed = world.sight.key(row["key_hash"])
-    if row["state"] != KeyState.ACTIVE:
+    if row["state"] != KeyState.ACTIVE or row["suspended"]:
         return observed is None or observed.blocked
-    return observed == as_wanted(row, row["user_id"])
+    return observed is not None and without_others(observed) == as_wanted(row, row["user_id"])
+
+
+def without_others(observed: ObservedKey) -> ObservedKey:
+    """What somebody else keeps in a key's metadata is theirs."""
+    ours = {name: told for name, told in observed.metadata.items() if name.startswith("keyfund")}
+    return replace(observed, metadata=ours)
 
 
 def as_wanted(row: dict[str, Any], owner: UUID) -> ObservedKey:
+    guard = {"in_flight": row["account_max_parallel"], "routes": {}}
+    marks = {
+        "keyfund": str(row["installation_id"]),
+        "keyfund_key_id": str(row["of_key"]),
+        "keyfund_guard": guard,
+    }
     return ObservedKey(
         user_id=str(owner),
         team_id=None,
@@ -123,6 +153,9 @@ def as_wanted(row: dict[str, Any], owner: UUID) -> ObservedKey:
         budget_duration=row["budget_duration"],
         rpm_limit=row["rpm_limit"],
         tpm_limit=row["tpm_limit"],
+        routes=paths_of(row["open_routes"]),
+        max_parallel=row["key_max_parallel"],
+        metadata=marks,
     )
 
 

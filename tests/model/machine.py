@@ -39,6 +39,17 @@ RESOLUTIONS = st.sampled_from(["declined", "merchant-accepted", "auto-accepted"]
 LEFT = st.sampled_from(["failed", "abandoned", "ongoing"])
 JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete", "retire"])
 ADJUSTMENTS = st.sampled_from([-200, -30, 40])
+TAMPERING = st.sampled_from(
+    [
+        {"allowed_routes": []},
+        {"allowed_routes": ["llm_api_routes"]},
+        {"metadata": {"team": "blue"}},
+        {"max_parallel_requests": None},
+        {"blocked": False},
+        {"blocked": True},
+    ]
+)
+OPEN_ROUTES = st.sampled_from([["chat"], ["chat", "embeddings"]])
 LOSSES = st.sampled_from(["user", "user", "user", "everything"])
 SECONDS = st.sampled_from([1, 5, 13, 20, 40, 70, 400])
 
@@ -200,6 +211,10 @@ class Machine(RuleBasedStateMachine):
         references = list(self.world.sandbox.book.transactions)
         self.world.retry(references[number % len(references)], plan)
 
+    @rule(parallel=st.sampled_from([3, 10]), routes=OPEN_ROUTES)
+    def move_fences(self, parallel: int, routes: list[str]) -> None:
+        self.world.move_fences(parallel, routes)
+
     @rule(only_failing=st.booleans())
     def replay(self, only_failing: bool) -> None:
         chosen = {"only_failing": True} if only_failing else {"received_from": "-infinity"}
@@ -287,6 +302,11 @@ class Machine(RuleBasedStateMachine):
             self.world.empty()
         else:
             self.world.lose_user(self.someone(number))
+
+    @precondition(lambda self: self.tamperable)
+    @rule(number=NUMBER, key=NUMBER, change=TAMPERING)
+    def tamper(self, number: int, key: int, change: dict[str, object]) -> None:
+        self.world.tamper(self.someone(number), key, change)
 
     @precondition(lambda self: self.tamperable)
     @rule(number=NUMBER)

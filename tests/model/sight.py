@@ -147,4 +147,7 @@ def _observed(row: dict[str, Any]) -> ObservedKey:
         budget_duration=row["budget_duration"],
         rpm_limit=row["rpm_limit"],
         tpm_limit=row["tpm_limit"],
+        routes=tuple(row["allowed_routes"]),
+        max_parallel=row["max_parallel_requests"],
+        metadata=row["metadata"],
     )

@@ -43,6 +43,8 @@ WRONG_SQL = {
         "grant_signup_credits", "on conflict (identity_hash) do nothing",
         "on conflict (identity_hash) do update set created_at = now()",
     ),
+    "a suspended account's keys stay alive": Change("is_suspended", "status <> 'active'", "false"),
+    "a fence that moves reaches no key": Change("fence_keys", "and k.state = 'active'", "and false"),
 }  # fmt: skip
 
 

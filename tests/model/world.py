@@ -53,6 +53,11 @@ CREDIT_MICROS = 20_000
 SIGNUP_CREDITS = 150
 """Few, so that a wallet is soon used up: three dollars."""
 
+KEYS = "public.virtual_keys k join public.profiles p on p.id = k.user_id cross join keyfund.settings s"
+FENCED = """coalesce(k.successor_id, k.id) as of_key, p.status <> 'active' as suspended, s.installation_id,
+    s.open_routes, s.key_max_parallel, s.account_max_parallel"""
+"""What LiteLLM must hold of a key besides its limits, worked out apart from the product."""
+
 KEPT = Sending(deliver=False)
 
 ADMINISTRATOR = str(uuid4())
@@ -95,6 +100,8 @@ class World:
         self.strings: dict[str, str] = {}
         self.mail: list[Signed] = []
         self.overdrafts: list[str] = []
+        self.tampered: set[str] = set()
+        self.bounds = {10, 20}
         self.right: set[str] = set()
         self.wrong: set[str] = set()
         self.accepted: set[str] = set()
@@ -164,9 +171,9 @@ class World:
 
     def key_rows(self, person: Person) -> list[Row]:
         """The person's keys, the oldest first; not the placeholder."""
-        query = """select *, keyfund.cap_cents(k) as cap_cents from public.virtual_keys k
+        query = f"""select k.*, keyfund.cap_cents(k) as cap_cents, {FENCED} from {KEYS}
             where user_id = %s and state <> 'placeholder'
-            order by created_at, successor_id is not null, retires_at, id"""
+            order by k.created_at, successor_id is not null, retires_at, k.id"""
         return self.rows(query, person.id)
 
     def person(self, user_id: str) -> Person | None:
@@ -400,6 +407,22 @@ class World:
             person.bill.tamper(self.ticks)
         self.standin.empty()
         self.engine.letters.clear()
+
+    def tamper(self, person: Person, number: int, change: Row) -> None:
+        """Somebody changes one of the person's keys in LiteLLM."""
+        rows = self.standin.rows
+        tokens = [token for token in self.sight.keys_of(person.id) if token in rows]
+        if tokens:
+            token = sorted(tokens)[number % len(tokens)]
+            self.tampered.add(token)
+            for name, value in change.items():
+                setattr(rows[token], name, value)
+
+    def move_fences(self, key_max_parallel: int, open_routes: list[str]) -> None:
+        """What an operator does."""
+        self.bounds.add(key_max_parallel)
+        query = "update keyfund.settings set key_max_parallel = %s, open_routes = %s"
+        self.database.execute(query, [key_max_parallel, open_routes])
 
     def show_less_once(self, person: Person) -> None:
         """One read shows a spend of before, as of a replica that lags. Two in a row would count."""

@@ -22,6 +22,14 @@ Row = dict[str, Any]
 CREDIT_MICROS = 20_000
 """What one credit buys, in micro-dollars, at the default of 2 cents."""
 
+FENCES: Row = {
+    "open_routes": ["chat", "completions", "embeddings"],
+    "proved": {},
+    "key_max_parallel": 10,
+    "account_max_parallel": 20,
+}
+"""What every key is held to besides its limits, until an operator changes it."""
+
 
 # --- people -------------------------------------------------------------------------------------------------
 

@@ -119,6 +119,10 @@ FUNCTIONS: dict[str, set[str]] = {
     "record_drift": SERVICE_ALONE,
     "find_adoptee": SERVICE_ALONE,
     "adopt_key": SERVICE_ALONE,
+    # Which routes are open, and on which proofs.
+    "record_litellm": SERVICE_ALONE,
+    "record_route_proof": SERVICE_ALONE,
+    "read_routes": SERVICE_ALONE,
     # Tidying up.
     "list_deletions": SERVICE_ALONE,
     "finish_deletions": SERVICE_ALONE,

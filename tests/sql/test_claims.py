@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.sql.acting import (
+    FENCES,
     account,
     all_by_service,
     append,
@@ -69,11 +70,14 @@ def test_a_claim_tells_all_that_a_push_needs(db: Connection) -> None:
                 "confirmed": False,
                 "maybe_created": False,
                 "previous_hash": None,
+                "of_key": str(made["id"]),
             }
         ],
         "models": [],
         "rpm_limit": None,
         "tpm_limit": None,
+        "suspended": False,
+        "fences": FENCES,
     }
 
 

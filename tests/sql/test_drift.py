@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.sql.acting import (
+    FENCES,
     Row,
     account,
     append,
@@ -100,6 +101,7 @@ def test_a_key_is_told_without_its_string_and_with_its_account_s_wallet(db: Conn
     held = account(db, user_id)
     assert told == {
         "id": str(made["id"]),
+        "of_key": str(made["id"]),
         "user_id": str(user_id),
         "key_hash": made["key_hash"],
         "state": "active",
@@ -120,6 +122,8 @@ def test_a_key_is_told_without_its_string_and_with_its_account_s_wallet(db: Conn
         "models": None,
         "account_rpm_limit": None,
         "account_tpm_limit": None,
+        "suspended": False,
+        "fences": FENCES,
     }
     assert read(db, "0" * 64) is None
 

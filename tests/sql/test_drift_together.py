@@ -15,6 +15,7 @@ from supabase import AsyncClient
 
 from core.domain.adoption import Adoption, Refusal, Request
 from core.domain.drift import DriftReport, Kind
+from core.domain.routes import PROOFLESS, paths_of
 from core.flows.adopt import Adopter
 from core.flows.drift import DriftFinder
 from core.flows.push import Pusher
@@ -29,6 +30,7 @@ from tests.support import Connection, Database
 from worker.jobs.drift import FindDrift
 
 OLD = "sk-from-before-0123456789"
+OPEN = list(paths_of(PROOFLESS))
 
 
 @dataclass
@@ -67,6 +69,16 @@ class Both:
     def row(self, user_id: UUID, number: int = 0) -> Any:
         """LiteLLM's row of one of the person's keys."""
         return self.standin.rows[str(live(self.db, user_id)[number]["key_hash"])]
+
+
+def marks(db: Connection, user_id: UUID, key_hash: str) -> dict[str, Any]:
+    """Our part of a key's metadata."""
+    (found,) = [one for one in live(db, user_id) if one["key_hash"] == key_hash]
+    return {
+        "keyfund": str(value(db, "select installation_id from keyfund.settings")),
+        "keyfund_key_id": str(found["id"]),
+        "keyfund_guard": {"in_flight": 20, "routes": {}},
+    }
 
 
 def live(db: Connection, user_id: UUID) -> list[dict[str, Any]]:
@@ -128,7 +140,7 @@ async def test_each_kind_of_difference_is_named_and_mended_by_the_ordinary_push(
     report = await both.find()
     assert (report.total, report.waiting, report.compared) == (0, 0, 18)
     assert both.row(limits).rpm_limit == 100
-    assert both.row(routes).allowed_routes == ["llm_api_routes"]
+    assert both.row(routes).allowed_routes == OPEN
     assert both.standin.users[str(less)].max_budget == pytest.approx(7.5)  # 3 of 10 dollars stay spent
     assert key(both.db, dead["id"])["deleted_at"] is None
 
@@ -220,7 +232,8 @@ async def test_a_change_between_the_reads_leaves_the_account_alone(both: Both) -
 @pytest.mark.parametrize("by_string", [True, False])
 async def test_an_old_key_becomes_an_account_s_and_works_on(both: Both, by_string: bool) -> None:
     user_id, other = await both.people(2, keys_each=1)
-    old = both.standin.generate_key({"key": OLD, "max_budget": 5.0, "budget_duration": "1d", "rpm_limit": 60})
+    fields = {"max_budget": 5.0, "budget_duration": "1d", "rpm_limit": 60, "metadata": {"team": "blue"}}
+    old = both.standin.generate_key({"key": OLD} | fields)
     old.spend = 1.23
     given = OLD if by_string else hash_of(OLD)
     made = await both.consider(user_id, given)
@@ -231,7 +244,8 @@ async def test_an_old_key_becomes_an_account_s_and_works_on(both: Both, by_strin
     now = both.standin.rows[hash_of(OLD)]
     assert (now.user_id, now.max_budget, now.budget_duration) == (str(user_id), 5.0, "1d")
     assert (old.rpm_limit, old.tpm_limit, old.spend, old.blocked) == (60, None, 1.23, False)
-    assert old.allowed_routes == ["llm_api_routes"]
+    assert (old.allowed_routes, old.max_parallel_requests) == (OPEN, 10)
+    assert old.metadata == {"team": "blue", **marks(both.db, user_id, hash_of(OLD))}
     assert both.standin.spend(OLD, 0.01)  # on the account's bill
     report = await both.find()
     assert (report.total, report.compared, report.others) == (0, 3, 0)

@@ -16,17 +16,18 @@ from core.flows.adopt import Adopter
 from core.gateways.litellm import LiteLLM
 from core.store import ServiceStore
 from operate.adopt import FileError, _carry_out, describe, read_requests
+from tests.unit.test_decisions import FENCES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "sk-older-0123456789abcdef"
 HASH = sha256(KEY.encode()).hexdigest()
 REQUEST = Request(2, KEY, HASH, "ana@example.com", "laptop")
-FREE = Adoptee({"u1": "active"}, holder=None, owner_is_ours=False)
+FREE = Adoptee({"u1": "active"}, holder=None, owner_is_ours=False, fences=FENCES)
 OLD = ListedKey(
     HASH,
     ObservedKey(
         user_id=None, team_id=None, blocked=False, budget_cents=500, budget_duration="1d", rpm_limit=60,
-        tpm_limit=None, can_manage=True,
+        tpm_limit=None,
     ),
     installation_id=None,
     preview="sk-...cdef",
@@ -54,7 +55,8 @@ def test_cap_reset_and_limits_are_kept_and_each_is_said() -> None:
         "cap $5.00 kept, fixed",
         "reset every 1d kept as the cap's period",
         "60 requests and any tokens a minute kept",
-        "left model calls alone (it could make keys)",
+        "its routes become chat, completions, embeddings (it could make keys)",
+        "10 calls at once (was any)",
         "$1.23 spent before stays off the wallet, but counts against the cap",
     )
 
@@ -79,10 +81,10 @@ def test_a_cap_of_no_whole_cents_is_rounded_and_said() -> None:
 @pytest.mark.parametrize(
     ("adoptee", "reason"),
     [
-        (Adoptee({}, None, False), "no account has this id"),
-        (Adoptee({"u1": "active", "u2": "active"}, None, False), "several accounts"),
-        (Adoptee({"u1": "suspended"}, None, False), "the account is suspended"),
-        (Adoptee({"u1": "active"}, "u2", False), "it belongs to account u2"),
+        (replace(FREE, accounts={}), "no account has this id"),
+        (replace(FREE, accounts={"u1": "active", "u2": "active"}), "several accounts"),
+        (replace(FREE, accounts={"u1": "suspended"}), "the account is suspended"),
+        (replace(FREE, holder="u2"), "it belongs to account u2"),
     ],
 )
 def test_an_account_that_may_not_have_it_is_refused(adoptee: Adoptee, reason: str) -> None:
@@ -100,8 +102,8 @@ def test_an_account_that_may_not_have_it_is_refused(adoptee: Adoptee, reason: st
         (old(team_id="t1"), "it belongs to team t1"),
         (replace(OLD, kind="management"), "its key_type is management"),
         (replace(OLD, kind="read_only"), "its key_type is read_only"),
-        (replace(OLD, routes=("management_routes",)), "allowed_routes are more than model calls"),
-        (old(replace(OLD, routes=("info_routes",)), can_manage=False), "more than model calls: info_routes"),
+        (old(routes=("management_routes",)), "allowed_routes are more than model calls"),
+        (old(routes=("info_routes",)), "more than model calls: info_routes"),
         (replace(OLD, expires=NOW - timedelta(days=1)), "it expired on 2025-12-31"),
         (old(rpm_limit=0), "its rpm_limit of 0 is not between 1"),
         (old(tpm_limit=2**31), "its tpm_limit"),
@@ -133,9 +135,14 @@ def test_what_was_adopted_before_is_nothing_to_do() -> None:
 
 
 @pytest.mark.parametrize("routes", [("llm_api_routes",), ("/v1/chat/completions",)])
-def test_a_key_for_model_calls_alone_stays_as_narrow_as_it_is(routes: tuple[str, ...]) -> None:
-    made = adoption(old(replace(OLD, kind="llm_api", routes=routes), can_manage=False))
-    assert not any("model calls" in one for one in made.effects)
+def test_a_key_for_model_calls_alone_gets_the_open_routes_and_that_is_said(routes: tuple[str, ...]) -> None:
+    made = adoption(old(replace(OLD, kind="llm_api"), routes=routes))
+    assert "its routes become chat, completions, embeddings" in made.effects
+
+
+def test_of_a_key_within_the_fences_already_nothing_is_said_of_them() -> None:
+    made = adoption(old(routes=FENCES.paths, max_parallel=10))
+    assert not any("routes" in one or "at once" in one for one in made.effects)
 
 
 # ----------------------------------------------------------------------- file

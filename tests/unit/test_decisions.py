@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from core.domain import money
 from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey, differences, holds_wallet
 from core.domain.payments import Credit, Observe, Order, Review, Verified, judge
+from core.domain.routes import ALWAYS, PATHS, PROOFLESS, Fences
 
+FENCES = Fences(PROOFLESS, {}, key_max_parallel=10, account_max_parallel=20)
 WANTED = WantedKey(
     id="k1", user_id="u1", installation_id="i1", key="sk-kf-1", key_hash="h", name="Key",
     state=KeyState.ACTIVE, budget_cents=2000, budget_duration="30d", rpm_limit=100, tpm_limit=10_000,
-    revision=3, confirmed=False, maybe_created=False,
+    revision=3, confirmed=False, maybe_created=False, fences=FENCES,
 )  # fmt: skip
 SHOWN = ObservedKey(
     user_id="u1", team_id=None, blocked=False, budget_cents=2000, budget_duration="30d", rpm_limit=100,
-    tpm_limit=10_000,
+    tpm_limit=10_000, routes=FENCES.paths, max_parallel=10, metadata=WANTED.marks,
 )  # fmt: skip
 ORDER = Order(
     reference="kf-1", user_id="u1", amount_subunits=500_000, currency="NGN", credits=500, status="pending",
@@ -53,10 +55,46 @@ def test_a_key_as_wanted_has_no_differences() -> None:
         ({"budget_duration": None}, "budget_duration"),
         ({"rpm_limit": None}, "rpm_limit"),
         ({"tpm_limit": 9_999}, "tpm_limit"),
+        ({"routes": ()}, "allowed_routes"),
+        ({"routes": (*FENCES.paths, "/v1/files")}, "allowed_routes"),
+        ({"routes": FENCES.paths[1:]}, "allowed_routes"),
+        ({"max_parallel": None}, "max_parallel_requests"),
+        ({"metadata": {}}, "metadata"),
+        ({"metadata": WANTED.marks | {"keyfund": "i2"}}, "metadata"),
+        ({"metadata": WANTED.marks | {"keyfund_guard": None}}, "metadata"),
     ],
 )
 def test_each_way_out_of_the_wallet_or_the_limits_is_named(change: dict[str, object], name: str) -> None:
     assert differences(WANTED, replace(SHOWN, **change)) == (name,)  # type: ignore[arg-type]
+
+
+def test_the_order_of_routes_and_what_others_keep_in_metadata_are_no_difference() -> None:
+    observed = replace(SHOWN, routes=FENCES.paths[::-1], metadata=WANTED.marks | {"team": "blue"})
+    assert differences(WANTED, observed) == ()
+
+
+def test_a_key_of_a_suspended_account_only_has_to_be_blocked_whatever_its_owner_wants() -> None:
+    wanted = replace(WANTED, suspended=True)
+    assert (wanted.state, wanted.blocked) == (KeyState.ACTIVE, True)
+    assert differences(wanted, SHOWN) == ("blocked",)
+    assert differences(wanted, replace(SHOWN, blocked=True, routes=())) == ()
+
+
+def test_the_routes_of_a_key_are_literal_each_in_its_spellings_and_never_none() -> None:
+    assert replace(FENCES, open_routes=()).paths == ALWAYS
+    assert set(FENCES.paths) == {*ALWAYS, *PATHS["chat"], *PATHS["completions"], *PATHS["embeddings"]}
+    every = replace(FENCES, open_routes=tuple(PATHS)).paths
+    assert len(set(every)) == len(every)
+    assert all(path.startswith("/") and "*" not in path for path in every)
+
+
+def test_a_key_tells_the_guard_its_account_s_bound_and_the_models_of_routes_that_need_a_proof() -> None:
+    fences = Fences(("chat", "images"), {"images": ("draw",)}, 10, 7)
+    assert replace(WANTED, fences=fences).marks == {
+        "keyfund": "i1",
+        "keyfund_key_id": "k1",
+        "keyfund_guard": {"in_flight": 7, "routes": {"images": ["draw"]}},
+    }
 
 
 @pytest.mark.parametrize("state", [KeyState.BLOCKED, KeyState.REVOKED])

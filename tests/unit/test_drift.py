@@ -34,7 +34,8 @@ def held(number: int = 1, **changes: Any) -> HeldKey:
 
 def listed(number: int = 1, **changes: Any) -> ListedKey:
     """The same as LiteLLM should show it."""
-    return replace(ListedKey(digest(number), SHOWN, "i1", USER), **changes)
+    shown = replace(SHOWN, metadata={**SHOWN.metadata, "keyfund_key_id": f"k{number}"})
+    return replace(ListedKey(digest(number), shown, "i1", USER), **changes)
 
 
 def shown(**changes: Any) -> ListedKey:
@@ -67,7 +68,12 @@ def test_what_agrees_is_no_difference() -> None:
         ({"team_id": "t"}, Kind.ESCAPED),
         ({"user_id": None}, Kind.ESCAPED),
         ({"user_id": "u2"}, Kind.ESCAPED),
-        ({"can_manage": True}, Kind.ESCAPED),
+        ({"routes": ()}, Kind.ESCAPED),
+        ({"routes": ("llm_api_routes",)}, Kind.ESCAPED),
+        ({"routes": ("/v1/chat/completions",)}, Kind.DIFFERENT),  # narrower than it should be
+        ({"routes": ("/v1/chat/completions",), "metadata": {}}, Kind.ESCAPED),
+        ({"metadata": {"team": "blue"}}, Kind.ESCAPED),
+        ({"max_parallel": None}, Kind.DIFFERENT),
     ],
 )
 def test_a_key_that_is_otherwise_is_named(change: dict[str, Any], kind: Kind) -> None:
@@ -272,7 +278,7 @@ async def test_with_one_key_of_an_account_all_of_it_is_due() -> None:
         if fake.mended:  # as the database does
             fake.fresh_ours[digest(2)] = held(2, resting=False, leads=False)
 
-    pages = [[shown(rpm_limit=5), replace(listed(2), shown=replace(SHOWN, rpm_limit=6))]]
+    pages = [[shown(rpm_limit=5), replace(listed(2), shown=replace(listed(2).shown, rpm_limit=6))]]
     fake = Fake([held(1), held(2, leads=False)], pages, between=touch)
     report = await fake.find(mend=True)
     assert counted(report) == {"different": 2}

@@ -1,5 +1,6 @@
 """Keys as both sides list them: in pages, counted, while others come and go."""
 
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -31,8 +32,14 @@ class Cut(DriftStore):
         told |= {"rpm_limit": 1, "tpm_limit": 1, "revision": 1, "confirmed": True, "settled": True}
         told |= {"parked": False, "account_revision": 1, "resting": True, "seen_micros": 0}
         told |= {"installation_id": "i1", "leads": True, "budget_micros": 0, "models": None}
-        told |= {"account_rpm_limit": None, "account_tpm_limit": None}
-        return [told | {"id": str(one), "key_hash": digest(one)} for one in numbers]
+        told |= {"account_rpm_limit": None, "account_tpm_limit": None, "suspended": False}
+        told["fences"] = {
+            "open_routes": [],
+            "proved": {},
+            "key_max_parallel": 1,
+            "account_max_parallel": 1,
+        }
+        return [told | {"id": str(one), "of_key": str(one), "key_hash": digest(one)} for one in numbers]
 
 
 async def test_keys_are_read_page_by_page_and_counted() -> None:
@@ -126,21 +133,34 @@ async def test_rubbish_in_place_of_a_page_is_no_empty_list(litellm: LiteLLM, bod
             [page async for page in litellm.list_keys()]
 
 
-async def test_a_key_that_may_do_more_than_call_models_is_narrowed(litellm: LiteLLM) -> None:
+async def test_what_a_key_may_call_is_read_as_it_is_told_and_what_is_not_told_is_everything(
+    litellm: LiteLLM,
+) -> None:
     with respx.mock:
         route = respx.get(f"{BASE}/key/info")
         for routes, can in [
             ([], True),
+            (None, True),
             (["llm_api_routes"], False),
             (["/key/generate"], True),
-            (None, False),
+            (list(WANTED.fences.paths), False),
         ]:
             route.respond(json={"key": "h", "info": {"user_id": "u1", "allowed_routes": routes}})
             observed = await litellm.read_key("h")
             assert observed is not None
-            assert observed.can_manage is can
+            assert (observed.routes, observed.can_manage) == (tuple(routes or ()), can)
+
+
+async def test_metadata_is_written_only_where_it_differs_and_then_with_all_that_was_found(
+    litellm: LiteLLM,
+) -> None:
+    with respx.mock:
         written = respx.post(f"{BASE}/key/update").respond(json={})
-        await litellm.update_key(WANTED, narrow=True)
-        assert b'"allowed_routes":["llm_api_routes"]' in written.calls.last.request.content
         await litellm.update_key(WANTED)
-        assert b"allowed_routes" not in written.calls.last.request.content
+        sent = json.loads(written.calls.last.request.content)
+        assert sent["allowed_routes"] == list(WANTED.fences.paths)
+        assert sent["max_parallel_requests"] == 10
+        assert "metadata" not in sent
+        await litellm.update_key(WANTED, found={"team": "blue", "keyfund": "another"})
+        sent = json.loads(written.calls.last.request.content)
+        assert sent["metadata"] == {"team": "blue"} | WANTED.marks

@@ -70,13 +70,14 @@ async def test_a_key_is_created_bound_to_its_user_and_unable_to_manage(litellm: 
     assert sent == {
         "key": "sk-kf-1",
         "user_id": "u1",
-        "key_type": "llm_api",
-        "metadata": {"keyfund": "i1", "keyfund_key_id": "k1"},
+        "metadata": WANTED.marks,
         "blocked": True,
         "max_budget": 20.0,
         "budget_duration": "30d",
         "rpm_limit": 100,
         "tpm_limit": 10_000,
+        "max_parallel_requests": 10,
+        "allowed_routes": list(WANTED.fences.paths),
     }
 
 
