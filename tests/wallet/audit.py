@@ -1,5 +1,6 @@
 """The provider's bill as judge: what somebody was done for, beside what their wallet holds."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,12 +9,11 @@ from typing import Any
 
 import httpx
 
-from tests.integration.world import until
 from tests.wallet.customers import WALLET_MICROS, Customer
 from tests.wallet.site import Bill, Site
 
 Json = dict[str, Any]
-REFUSALS = (400, 401, 403, 404, 422, 429)
+REFUSALS = (401, 403, 404, 422, 429)
 
 
 @dataclass
@@ -21,12 +21,12 @@ class Account:
     """A customer, and what the provider did for them."""
 
     customer: Customer
+    wallet_micros: int
     billed_micros: int = 0
-    charged_calls: int = 0
 
     @property
     def overspent(self) -> bool:
-        return self.billed_micros > WALLET_MICROS
+        return self.billed_micros > self.wallet_micros
 
 
 @dataclass
@@ -36,35 +36,27 @@ class Audit:
     site: Site
     customers: Iterator[Customer]
     at_once: int = 10
+    wallet_micros: int = WALLET_MICROS
     most_micros: int = 100_000
     accounts: list[Account] = field(default_factory=list)
 
     def account(self) -> Account:
         if not self.accounts or self.accounts[-1].billed_micros > self.most_micros:
-            self.accounts.append(Account(next(self.customers)))
+            self.accounts.append(Account(next(self.customers), self.wallet_micros))
         return self.accounts[-1]
 
     def attack(self, path: str, requests: Sequence[Json]) -> "Attacked":
         """Send all at once with one customer's key, and wait until the provider has ended what it began."""
         account = self.account()
-        before = self.site.bill()
+        self.site.forget_bill()
         with ThreadPoolExecutor(self.at_once) as pool:
             answers = list(pool.map(partial(self.send, account.customer.key, path), requests))
-        bill = self.ended(before)
+        bill = self.site.ended_bill()
         account.billed_micros += bill.owed_micros
         return Attacked(account, answers, bill)
 
     def send(self, key: str, path: str, request: Json) -> httpx.Response:
         return self.site.ask(key, "POST", path, **request)
-
-    def ended(self, before: Bill) -> Bill:
-        def look() -> Bill | None:
-            bill = self.site.bill().since(before)
-            return bill if all(call["outcome"] != "working" for call in bill.calls) else None
-
-        bill = until(look, what="the provider ends its work")
-        assert bill is not None
-        return bill
 
 
 @dataclass(frozen=True)
@@ -75,21 +67,30 @@ class Attacked:
     answers: list[httpx.Response]
     bill: Bill
 
-    def wrong(self, name: str) -> list[str]:
-        """What may not be, with what it was."""
-        found = [f"overspent: {self.account.billed_micros} micros"] if self.account.overspent else []
+    @property
+    def wrong(self) -> list[str]:
+        """What may not be: more than the wallet, work that nobody is charged for."""
+        found = [f"overspent: {self.account.billed_micros} micro-dollars"] if self.account.overspent else []
         answered = sum(one.status_code == 200 for one in self.answers)
         if len(self.bill.worked) != answered:
-            found.append(f"{answered} answers, {len(self.bill.worked)} calls at the provider")
-        return found + [
-            f"{one.status_code} without a name: {one.text[:200]}" for one in self.answers if not named(one, name)
-        ]
+            asked = [(call["route"], call["model"]) for call in self.bill.worked]
+            found.append(f"{answered} answers, and at the provider {asked}")
+        return found
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        return dict(sorted(Counter(one.status_code for one in self.answers).items()))
 
 
-def named(answer: httpx.Response, name: str) -> bool:
-    """Whether it was answered, or refused in a way that says why."""
-    if answer.status_code == 200:
-        return True
-    if answer.status_code not in REFUSALS:
-        return False
-    return answer.status_code != 400 or name.strip().lower() in answer.text.lower()
+def says_why(answer: httpx.Response, name: str) -> bool:
+    """Whether it was answered, or refused with the field's name or a status of its kind.
+
+    What the provider refuses must name the field; anything else from there went through unseen. LiteLLM fails
+    on some values before the guard is asked, which refuses them, too.
+    """
+    text = answer.text.lower()
+    named = answer.status_code == 400 and name.strip().lower() in text
+    if "exception - " in text or "model group" in text:
+        return named
+    ours = answer.status_code == 400 and ("field_not_allowed" in text or "auth_error" in text)
+    return named or ours or answer.status_code in (200, 500, *REFUSALS)

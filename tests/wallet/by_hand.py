@@ -5,23 +5,21 @@ from secrets import token_hex, token_urlsafe
 from typing import Any
 from uuid import uuid4
 
+from core.domain.routes import PROOFLESS, paths_of
 from tests.support import User
 from tests.wallet.customers import Customer
 from tests.wallet.site import Site
 
 Routes = Mapping[str, list[str]]
-PATHS = {
-    "chat": ("/v1/chat/completions", "/chat/completions"),
-    "completions": ("/v1/completions", "/completions"),
-    "embeddings": ("/v1/embeddings", "/embeddings"),
-    "responses": ("/v1/responses", "/responses"),
-    "images": ("/v1/images/generations", "/images/generations"),
-    "speech": ("/v1/audio/speech", "/audio/speech"),
-    "transcriptions": ("/v1/audio/transcriptions", "/audio/transcriptions"),
-    "rerank": ("/v1/rerank", "/rerank", "/v2/rerank"),
-    "moderations": ("/v1/moderations", "/moderations"),
+OPENED: Routes = {
+    "responses": ["live-small", "live-large"],
+    "images": ["live-image"],
+    "speech": ["live-speech"],
+    "transcriptions": ["live-transcribe"],
+    "rerank": ["live-rerank"],
+    "moderations": ["live-moderate"],
 }
-ALWAYS = ("/utils/token_counter", "/v1/models", "/models")
+"""What an operator could open with the doctor's proof, and for which models of the stack."""
 
 
 def by_hand(site: Site, opens: Routes | None = None, **limits: Any) -> Iterator[Customer]:
@@ -41,13 +39,12 @@ def made(site: Site, opens: Routes, limits: Mapping[str, Any]) -> Customer:
 
 
 def key_of(user_id: str, key: str, opens: Routes) -> dict[str, Any]:
-    names = ("chat", "completions", "embeddings", *opens)
     guard = {"in_flight": 20, "routes": opens}
     return {
         "user_id": user_id,
         "key": key,
         "max_budget": 1_000.0,
         "max_parallel_requests": 1_000,
-        "allowed_routes": [*ALWAYS, *(path for name in names for path in PATHS[name])],
+        "allowed_routes": list(paths_of((*PROOFLESS, *opens))),
         "metadata": {"keyfund": "by hand", "keyfund_guard": guard},
     }

@@ -47,7 +47,6 @@ class Registry:
         with ThreadPoolExecutor(4) as pool:
             made = list(pool.map(lambda _: self.made(limits), range(count)))
         keys = dict(until(lambda: self.synced(row["id"] for _, row in made), what="the keys are synced"))
-        narrow(self.env, keys.values())  # TODO: the worker's
         return [Customer(user, keys[row["id"]], row["id"]) for user, row in made]
 
     def made(self, limits: Mapping[str, Any]) -> tuple[User, dict[str, Any]]:
@@ -76,15 +75,3 @@ class Registry:
         """What Keyfund has booked as usage of each."""
         return dict(self.db.execute(BOOKED, [[one.id for one in customers]]).fetchall())
 
-
-OPEN = "/utils/token_counter /v1/models /models /v1/chat/completions /chat/completions /v1/completions /completions /v1/embeddings /embeddings".split()
-
-def narrow(env, keys):
-    for key in keys:
-        h={"authorization": "Bearer "+env["LITELLM_MASTER_KEY"]}
-        url=env["LITELLM_BASE_URL"]
-        info=httpx.get(url+"/key/info",params={"key":key},headers=h,timeout=30).json()["info"]
-        if "/models" in info["allowed_routes"]: return
-        meta={**info["metadata"],"keyfund_guard":{"in_flight":20,"routes":{}}}
-        r=httpx.post(url+"/key/update",headers=h,json={"key":key,"allowed_routes":OPEN,"metadata":meta,"max_parallel_requests":20},timeout=30)
-        assert r.status_code==200,r.text

@@ -1,7 +1,7 @@
 """What a request may carry beside what a route needs: fields, headers and parameters, each with odd values."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tests.wallet.routes import Installed
@@ -14,8 +14,8 @@ TOKENS = 4500
 
 LARGE: Json = {"max_tokens": TOKENS, "max_completion_tokens": TOKENS, "n": 2, "model": "live-large"}
 LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
-ODD = (TOKENS, LARGE, list(LIMITS[:3]), 0, -1, 0.5, str(TOKENS), [LARGE], None, True)
-"""Large, nested and in a list, as text; zero, negative, fractional, null and true."""
+ODD = (LARGE, TOKENS, list(LIMITS[:3]), 0, -1, 0.5, str(TOKENS), [LARGE], None, True)
+"""Nested, large, the names of the limits; zero, negative, fractional, text for a number, a list, null, true."""
 
 TEXTS = ("live-large", "0.3", "5", "true", '{"max_tokens": 4500}', "\u00e9", "")
 """Values of headers and of parameters in the address."""
@@ -75,30 +75,53 @@ QUERY = (
 
 
 @dataclass(frozen=True)
-class Try:
+class Addition:
     """One thing added to an honest request."""
 
     place: Place
     name: str
-    values: tuple[Any, ...] = field(hash=False)
+    value: Any
 
     def __str__(self) -> str:
-        return f"{self.place} {self.name!r}"
+        return f"{self.place} {self.name!r}: {str(self.value)[:60]!r}"
 
-    def requests(self, body: Json) -> list[Json]:
-        """One request for each value, as keyword arguments."""
+    def request(self, body: Json) -> Json:
+        """As keyword arguments."""
         if self.place == "body":
-            return [{"json": {**body, self.name: value}} for value in self.values]
+            return {"json": {**body, self.name: self.value}}
         if self.place == "header":
-            return [{"json": body, "headers": {self.name: value.encode()}} for value in self.values]
-        return [{"json": body, "params": {self.name: value}} for value in self.values]
+            return {"json": body, "headers": {self.name: self.value.encode()}}
+        return {"json": body, "params": {self.name: self.value}}
 
 
-def tries(known: Installed, route: str) -> Iterator[Try]:
-    """Everything that the field census tries on a route."""
-    for name in dict.fromkeys((*known.documented[route], *BY_HAND, *known.fields, *INVENTED)):
-        yield Try("body", name, (*ESPECIALLY.get(name, ()), *ODD))
-    for name in dict.fromkeys((*HEADERS, *known.headers)):
-        yield Try("header", name, TEXTS)
-    for name in dict.fromkeys((*QUERY, *LIMITS)):
-        yield Try("query", name, TEXTS)
+Volley = list[Addition]
+"""What is sent at once."""
+
+
+def volleys(known: Installed, route: str, *, thorough: bool) -> Iterator[Volley]:
+    """Everything that the field census tries on a route.
+
+    What the provider documents, what clients are known to try, and all of the address are tried with every
+    value, name by name. Of the hundreds of names that LiteLLM's source reads, ``thorough`` does the same;
+    otherwise each gets a few values on chat and one elsewhere, ten names at once.
+    """
+    told = tuple(dict.fromkeys((*known.documented[route], *BY_HAND, *INVENTED)))
+    yield from ([Addition("body", name, value) for value in values_of(name)] for name in told)
+    yield from ([Addition("query", name, value) for value in TEXTS] for name in (*QUERY, *LIMITS))
+    read = [name for name in known.fields if name not in told]
+    headers = dict.fromkeys((*HEADERS, *known.headers))
+    if thorough:
+        yield from ([Addition("body", name, value) for value in values_of(name)] for name in read)
+        yield from ([Addition("header", name, value) for value in TEXTS] for name in headers)
+    else:
+        few = 3 if route == "chat" else 1
+        fields = [Addition("body", name, value) for name in read for value in values_of(name)[:few]]
+        yield from batches(fields + [Addition("header", name, value) for name in headers for value in TEXTS[:few]])
+
+
+def values_of(name: str) -> tuple[Any, ...]:
+    return (*ESPECIALLY.get(name, ()), *ODD)
+
+
+def batches(additions: Sequence[Addition], size: int = 10) -> Iterator[Volley]:
+    yield from (list(additions[start : start + size]) for start in range(0, len(additions), size))

@@ -1,6 +1,7 @@
 """A request for any route, filled in as its description wants it: parameters, query, body, files."""
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,6 @@ from tests.wallet.routes import Route
 
 Json = dict[str, Any]
 
-AUDIO = b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00@\x1f\x00\x00\x01\x00\x08\x00data"
 HINTS: Json = {
     "messages": [{"role": "user", "content": "Hello"}],
     "contents": [{"role": "user", "parts": [{"text": "Hello"}]}],
@@ -44,6 +44,14 @@ class Filled:
     method: str
     path: str
     more: Json = field(default_factory=dict)
+
+
+def silence(seconds: int) -> bytes:
+    """A WAV of so many seconds, with 8000 samples of one byte in each."""
+    sound = b"\x80" * (8000 * seconds)
+    head = struct.pack("<HHIIHH", 1, 1, 8000, 8000, 1, 8)
+    size = struct.pack("<I", 36 + len(sound))
+    return b"RIFF" + size + b"WAVEfmt \x10\0\0\0" + head + b"data" + struct.pack("<I", len(sound)) + sound
 
 
 class Filler:
@@ -85,7 +93,7 @@ class Filler:
         content = told.get("requestBody", {}).get("content", {})
         if "multipart/form-data" in content or (UPLOADS.search(route.path) and route.method == "POST"):
             form = {"model": self.known["model"], "purpose": "batch", "custom_llm_provider": "openai"}
-            return {"data": form, "files": {"file": ("hello.wav", AUDIO)}}
+            return {"data": form, "files": {"file": ("hello.wav", silence(1))}}
         schema = content.get("application/json", {}).get("schema", {})
         sample = self.sample(schema)
         own = sample if isinstance(sample, dict) else {}

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from tests.integration.world import until
+
 Json = dict[str, Any]
 ENDED = ("failed", "cut_off")
 """Outcomes of calls that are counted apart: nobody promises that LiteLLM charges for them."""
@@ -25,10 +27,6 @@ class Bill:
     def worked(self) -> tuple[Json, ...]:
         """The calls that the provider did not refuse."""
         return tuple(call for call in self.calls if call["outcome"] != "refused")
-
-    def since(self, earlier: "Bill") -> "Bill":
-        known = {call["id"] for call in earlier.calls}
-        return Bill(tuple(call for call in self.calls if call["id"] not in known))
 
 
 def client() -> httpx.Client:
@@ -58,6 +56,21 @@ class Site:
     def bill(self) -> Bill:
         told = self.http.get(f"{self.provider_url}/sandbox/bill").json()
         return Bill(tuple(told["calls"]))
+
+    def forget_bill(self) -> None:
+        """Start the bill anew: a long one takes its time to read."""
+        self.http.delete(f"{self.provider_url}/sandbox/bill")
+
+    def ended_bill(self) -> Bill:
+        """The bill once the provider has ended all that it began."""
+
+        def look() -> Bill | None:
+            bill = self.bill()
+            return bill if all(call["outcome"] != "working" for call in bill.calls) else None
+
+        bill = until(look, what="the provider ends its work")
+        assert bill is not None
+        return bill
 
     def spend_micros(self, user_ids: Iterable[str]) -> dict[str, int]:
         """LiteLLM's lifetime spend of each, as its database has it: some seconds after the calls."""

@@ -1,13 +1,12 @@
 """Nothing that a request may carry spends more than the wallet, or is done for nothing."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from tests.wallet.audit import Audit
+from tests.wallet.audit import Audit, says_why
 from tests.wallet.customers import Registry
-from tests.wallet.fields import TOKENS, Json, Try, tries
+from tests.wallet.fields import Json, volleys
 from tests.wallet.routes import installed
 from tests.wallet.site import Site
 
@@ -27,8 +26,13 @@ def test_no_field_header_or_parameter_spends_more_than_the_wallet(
 ) -> None:
     audit, wrong = Audit(site, registry.fresh(max_budget=100_000)), []
     body = BODIES[route] | ({"max_tokens": 1} if route != "embeddings" else {})
-    for each in tries(installed("pinned"), route):
-        attacked = audit.attack(PATHS[route], each.requests(body))
-        wrong += [f"{each}: {what}" for what in attacked.wrong(each.name)]
+    for volley in volleys(installed("pinned"), route, thorough=LONG):
+        attacked = audit.attack(PATHS[route], [each.request(body) for each in volley])
+        wrong += [f"{volley[0]} …: {what}" for what in attacked.wrong]
+        wrong += [
+            f"{each} -> {answer.status_code} {answer.text[:200]}"
+            for each, answer in zip(volley, attacked.answers, strict=True)
+            if not says_why(answer, each.name)
+        ]
     open(f"/tmp/fields-{route}.txt","w").write("\n".join(wrong))
     assert wrong == []

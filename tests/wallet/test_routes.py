@@ -8,13 +8,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from core.domain.routes import PATHS
 from dev.litellm import Proxy, Release
 from dev.stack import Stack
 from tests.integration.world import until
 from tests.wallet.asking import Answer, ask, ask_all
 from tests.wallet.beside import site_of
+from tests.wallet.by_hand import OPENED, by_hand
 from tests.wallet.customers import Customer, Registry
-from tests.wallet.filling import Filled, Filler, Json
+from tests.wallet.filling import Filled, Filler, Json, silence
 from tests.wallet.routes import Route, Verdict, described, installed, openapi, written
 from tests.wallet.site import Site
 from tests.wallet.victim import Victim, operators_key
@@ -30,6 +32,16 @@ HONEST: dict[str, Json] = {
     "embeddings": {"model": "live-embed", "input": "Hello"},
 }
 """Honest bodies of the charged routes, by what their paths end on."""
+
+OPENED_REQUESTS: dict[str, Json] = {
+    "responses": {"json": {"model": "live-small", "input": "Hello", "max_output_tokens": 16}},
+    "images": {"json": {"model": "live-image", "prompt": "Hello"}},
+    "speech": {"json": {"model": "live-speech", "input": "Hello", "voice": "alloy"}},
+    "transcriptions": {"data": {"model": "live-transcribe"}, "files": {"file": ("hello.wav", silence(2))}},
+    "rerank": {"json": {"model": "live-rerank", "query": "Hello", "documents": ["Hello", "Goodbye"]}},
+    "moderations": {"json": {"model": "live-moderate", "input": "Hello"}},
+}
+"""Honest requests for the routes that an operator may open."""
 
 SPELLINGS = (
     "{path}/",
@@ -129,29 +141,30 @@ def test_the_table_knows_every_route(scene: Scene) -> None:
 
 
 def test_what_is_closed_or_free_neither_costs_nor_shows_nor_changes_anything(scene: Scene) -> None:
-    bill, before = scene.site.bill(), scene.victim.state(scene.site)
+    scene.site.forget_bill()
+    before = scene.victim.state(scene.site)
     answers = ask_all(scene.site, scene.attacker.key, scene.filler, scene.having("closed", "free"))
     opened = [str(one) for one in answers if TABLE[one.route] == "closed" and not one.closed]
     assert opened == []
-    assert [call for call in scene.site.bill().since(bill).calls if not counts(call)] == []
+    assert [call for call in scene.site.bill().calls if not counts(call)] == []
     assert scene.leaked(answers) == []
     assert scene.victim.state(scene.site) == before
 
 
 def test_no_other_spelling_of_an_open_path_opens_anything(scene: Scene) -> None:
-    bill = scene.site.bill()
+    scene.site.forget_bill()
     answers = ask_all(scene.site, scene.attacker.key, scene.filler, spelled(scene))
     assert [str(one) for one in answers if not (one.closed or one.status == 307)] == []
-    assert scene.site.bill().since(bill).calls == ()
+    assert scene.site.bill().calls == ()
     assert scene.leaked(answers) == []
 
 
 def test_what_is_charged_is_billed_spent_and_booked_alike(scene: Scene) -> None:
     customer = scene.registry.one()
-    bill = scene.site.bill()
+    scene.site.forget_bill()
     answers = [charged(scene, customer, route) for route in scene.having("charged")]
     assert [str(one) for one in answers if one.status != 200] == []
-    owed = scene.site.bill().since(bill)
+    owed = scene.site.bill()
     assert len(owed.calls) == len(answers)
     until(lambda: scene.site.user(customer.id)["spend_micros"] == owed.owed_micros, what="spend = bill")
     until(lambda: scene.registry.booked_micros([customer])[customer.id] == owed.owed_micros, what="booked")
@@ -159,11 +172,35 @@ def test_what_is_charged_is_billed_spent_and_booked_alike(scene: Scene) -> None:
 
 def test_a_key_without_the_list_of_routes_reaches_what_others_own(scene: Scene) -> None:
     """So the census asks in earnest: the list closes a route, not a request that makes no sense."""
-    bill = scene.site.bill()
+    scene.site.forget_bill()
     answers = ask_all(scene.site, operators_key(scene.site, scene.attacker), scene.filler, REACHED)
     assert [str(one) for one in answers if one.status != 200] == []
-    assert len(scene.site.bill().since(bill).calls) >= len(REACHED)
+    assert len(scene.site.bill().calls) >= len(REACHED)
     assert any(scene.victim.secrets["prompt"] in one.text for one in answers)
+
+
+def test_below_the_routes_that_an_operator_opened_nothing_is_open(scene: Scene) -> None:
+    scene.site.forget_bill()
+    paths = [f"{path}/" for name in OPENED for path in PATHS[name]]
+    below = [route for route in scene.having("closed") if route.path.startswith(tuple(paths))]
+    opened = next(by_hand(scene.site, OPENED))
+    answers = ask_all(scene.site, opened.key, scene.filler, below)
+    assert len(answers) > len(OPENED)
+    assert [str(one) for one in answers if not one.closed and not one.route.path.endswith("input_tokens")] == []
+    assert [call for call in scene.site.bill().calls if not counts(call)] == []
+    assert scene.leaked(answers) == []
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_what_an_operator_opened_is_billed_and_spent_alike(scene: Scene, name: str) -> None:
+    scene.site.forget_bill()
+    customer = next(by_hand(scene.site, OPENED))
+    statuses = [
+        scene.site.ask(customer.key, "POST", path, **OPENED_REQUESTS[name]).status_code for path in PATHS[name]
+    ]
+    assert set(statuses) == {200}
+    owed = scene.site.ended_bill().owed_micros
+    until(lambda: scene.site.user(customer.id)["spend_micros"] == owed, what="spend = bill")
 
 
 def counts(call: Json) -> bool:
