@@ -4,9 +4,13 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
+from tests.wallet.audit import Attacked, Audit
+from tests.wallet.by_hand import by_hand
 from tests.wallet.customers import WALLET_MICROS
 from tests.wallet.filling import Json, silence
+from tests.wallet.site import Site
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 WORK = 4500
@@ -15,7 +19,7 @@ WORK = 4500
 
 @dataclass(frozen=True)
 class Attack:
-    """Requests sent at once with one key.
+    """Requests sent with one key, so many at once.
 
     ``names`` is what a refusal must name, and then none may be answered; None where some are answered and paid
     for. ``overspends``: without the guard the bill exceeds ``most_micros``. ``opens`` are routes that an
@@ -27,6 +31,7 @@ class Attack:
     path: str = CHAT
     names: str | None = None
     status: int = 400
+    at_once: int = 20
     overspends: bool = True
     most_micros: int = WALLET_MICROS
     opens: Mapping[str, list[str]] = field(default_factory=dict)
@@ -34,6 +39,14 @@ class Attack:
 
     def __str__(self) -> str:
         return self.what
+
+    def on(self, site: Site) -> Attacked:
+        """Attack with a new account's key."""
+        customers = by_hand(site, self.opens, **self.limits)
+        audit = Audit(site, customers, at_once=self.at_once, wallet_micros=self.most_micros)
+        attacked = audit.attack(self.path, self.requests)
+        print(f"{self}: {attacked.statuses}, billed {attacked.bill.owed_micros} micro-dollars")
+        return attacked
 
 
 def times(count: int, body: Json, **more: Any) -> list[Json]:
@@ -54,7 +67,7 @@ def pictures(count: int, model: str, choices: int = 1) -> list[Json]:
 
 def prompts(count: int, words: int, model: str) -> list[Json]:
     """Long prompts, no two alike: the provider reads none from its cache."""
-    return [{"json": chat(f"{number} " + "word " * words, model=model)} for number in range(count)]
+    return [{"json": chat(f"{uuid4()} " + "word " * words, model=model)} for _ in range(count)]
 
 
 def sound(seconds: int) -> Json:
@@ -65,6 +78,16 @@ def sound(seconds: int) -> Json:
 def pdf(size: int) -> Json:
     data = "data:application/pdf;base64," + b64encode(b"%PDF-1.4" + b"x" * size).decode()
     return {"type": "file", "file": {"filename": "a.pdf", "file_data": data}}
+
+
+def faults(attack: Attack, attacked: Attacked) -> list[str]:
+    """What went wrong although it must not: none where the wallet held and each refusal said why."""
+    found = attacked.wrong
+    if attack.names and attacked.statuses != {attack.status: len(attack.requests)}:
+        found.append(f"not refused: {attacked.statuses}")
+    elif attack.names and not all(attack.names in one.text for one in attacked.answers):
+        found.append(f"a refusal does not name {attack.names}")
+    return found
 
 
 HIDDEN = chat(extra_body={"max_tokens": WORK})
@@ -99,8 +122,12 @@ ATTACKS = (
     Attack("five hundred prompts", times(10, {"model": "live-large", "prompt": ["x"] * 500, "max_tokens": 10}), COMPLETIONS),
     Attack("prompts above the step of a price", prompts(3, 210_000, "live-long")),
     Attack("prompts that are written to a cache", prompts(10, 20_000, "live-cached")),
-    Attack("sound in a prompt", times(10, chat(model="live-audio") | {"messages": said([sound(600)])})),
-    Attack("a file in a prompt", times(10, chat() | {"messages": said([pdf(930_000)])}), overspends=False),
+    Attack(
+        "sound in a prompt",
+        times(10, chat(model="live-audio") | {"messages": said([sound(60)])}),
+        overspends=False,
+    ),
+    Attack("a file in a prompt", times(10, chat() | {"messages": said([pdf(930_000)])})),
     # What LiteLLM reserves nothing for.
     Attack("ten pictures in one call", pictures(1, "live-image", 10), "/v1/images/generations", opens={"images": ["live-image"]}),
     Attack("ten times a picture", pictures(10, "live-image"), "/v1/images/generations", opens={"images": ["live-image"]}),
@@ -120,9 +147,9 @@ ATTACKS = (
         "speech above a key's cap",
         times(10, SPEECH),
         "/v1/audio/speech",
-        most_micros=100_000,
+        most_micros=10_000,
         opens={"speech": ["live-speech"]},
-        limits={"max_budget": 0.1},
+        limits={"max_budget": 0.01},
     ),
     Attack(
         "searches",
@@ -135,6 +162,7 @@ ATTACKS = (
         times(20, {"model": "live-large", "input": "Hi", "max_output_tokens": WORK, "background": True}),
         "/v1/responses",
         names="background",
+        at_once=1,
         opens={"responses": ["live-large"]},
     ),
     # What is the operator's to say.
@@ -155,6 +183,15 @@ ATTACKS = (
         times(1, chat("[delay 1]", model="live-small"), headers={"x-litellm-timeout": "0.3", "x-litellm-num-retries": "5"}),
         names="x-litellm-timeout",
         overspends=False,
+    ),
+    Attack(
+        "a price that LiteLLM does not charge",
+        times(3, SPEECH | {"model": "live-speech-own"}),
+        "/v1/audio/speech",
+        names="live-speech-own",
+        status=403,
+        overspends=False,
+        opens={"speech": ["live-speech"]},
     ),
     Attack(
         "a model that was not proved for its route",
