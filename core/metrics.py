@@ -16,4 +16,9 @@ CALL_SECONDS = Histogram(
     ["gateway", "outcome"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 12),
 )
+DRIFT_CALL_SECONDS = Counter(
+    "keyfund_drift_call_seconds",
+    "Seconds that LiteLLM took to answer this worker's comparison of all keys, all calls together.",
+)
+DRIFT_KEYS = Counter("keyfund_drift_keys", "Keys that this worker's comparison found as they should be.")
 LIMITED = Counter("keyfund_api_limited", "Calls answered with 429, by who was counted.", ["caller"])

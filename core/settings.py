@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     credit_value_cents: Annotated[int, Field(ge=1, le=100_000)] = 2
     lease_seconds: Annotated[int, Field(ge=5, le=600)] = 40
     push_concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    drift_round_seconds: Annotated[int, Field(ge=1, le=86_400)] = 45
+    drift_share_percent: Annotated[float, Field(ge=0.1, le=100)] = 5
     flat_characters_per_token: Annotated[float, Field(ge=1, le=100)] = 4
     flat_micros_per_1000_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10_000
     include_cost_headers: bool = False

@@ -1050,6 +1050,10 @@ class KeyfundGuard(CustomLogger):
         if getattr(litellm, "keyfund_guard", None) is None:
             litellm.keyfund_guard = self
 
+    def __repr__(self) -> str:
+        """What LiteLLM shows of its callbacks, by which Keyfund sees for nothing which guard is loaded."""
+        return f"<Keyfund guard {VERSION}>"
+
     async def async_pre_call_hook(
         self,
         user_api_key_dict: Json,

@@ -6,15 +6,19 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.errors import SettingsError
+from core.assembly import assemble
+from core.errors import KeyfundError, SettingsError
 from core.logs import configure_logs
 from core.settings import Settings, read_settings
 from core.store.payments import ChosenEvents
 from operate.adopt import adopt
-from operate.doctor import Finding, examine
+from operate.doctor import Visit, examine
 from operate.drift import drift
+from operate.finding import Finding, warning
+from operate.proofs import Wish, prove
 from operate.reconcile import reconcile
 from operate.replay import replay
+from operate.trials import TRIALS
 
 
 def main() -> int:
@@ -39,7 +43,22 @@ def build_parser() -> argparse.ArgumentParser:
         description="Examines the configured LiteLLM on an account of its own, which it removes again. Makes "
         "two calls of a few tokens. Exit status 1 when a wallet would not hold.",
     )
-    doctor.add_argument("--model", help="the model to call; by default the cheapest that has a price")
+    doctor.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="the model to call, by default the cheapest with a price; with --prove, those to prove it with",
+    )
+    doctor.add_argument(
+        "--prove",
+        choices=sorted(TRIALS),
+        metavar="ROUTE",
+        help=f"prove that a route may be opened, with a real call of each model: {', '.join(sorted(TRIALS))}",
+    )
+    doctor.add_argument(
+        "--yes", action="store_true", help="also make the calls that cost more than a fraction of a cent"
+    )
     books = commands.add_parser(
         "reconcile",
         help="compare Paystack, transactions, ledger, credits, wallets and usage",
@@ -103,7 +122,31 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         case "adopt":
             return asyncio.run(adopt(settings, arguments.file, really=arguments.yes))
         case _:
-            return 0 if asyncio.run(examine(settings, arguments.model, show)) else 1
+            return 0 if asyncio.run(diagnose(arguments, settings)) else 1
+
+
+async def diagnose(arguments: argparse.Namespace, settings: Settings) -> bool:
+    """Examine LiteLLM, or prove a route; both look up and record in the database."""
+    async with assemble(settings) as parts:
+        if arguments.prove:
+            wish = Wish(arguments.prove, tuple(arguments.model))
+            return await prove(settings, parts.store, wish, show, lambda text: arguments.yes or agree(text))
+        visit = Visit(next(iter(arguments.model), None), really=arguments.yes)
+        try:
+            await parts.store.read_routes()
+        except KeyfundError as error:
+            show(warning(f"Versions are not recorded, and the default routes are examined: {error.message}"))
+            return await examine(settings, show, visit)
+        return await examine(settings, show, visit, parts.store)
+
+
+def agree(text: str) -> bool:
+    """Whether the person at the terminal wants to spend that; without a terminal nobody does."""
+    print(text, flush=True)
+    if not sys.stdin.isatty():
+        print("Nobody can be asked here: repeat with --yes.", flush=True)
+        return False
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def show(finding: Finding) -> None:

@@ -1,181 +1,208 @@
 """Whether a LiteLLM can be trusted with wallets, asked of itself on an account of the doctor's own.
 
-It makes two model calls of a few tokens, so it costs a fraction of a cent on a paid model.
+It makes two or three model calls of a few tokens, which cost a fraction of a cent. What would cost more it
+says beforehand, and does only when told to.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import httpx
 
+from core.domain.models import Model
+from core.domain.routes import PROOFLESS
+from core.domain.watch import describe_routes
+from core.errors import KeyfundError
+from core.gateways.litellm import LiteLLM
 from core.http import make_client
 from core.settings import Settings
-from operate.patient import Patient, admit, refused_by
+from core.store import ServiceStore
+from operate.fences import (
+    address_is_ignored,
+    examine_guard,
+    fields_are_refused,
+    find_guard,
+    routes_are_closed,
+)
+from operate.finding import Finding, Verdict, broken, ok, warning
+from operate.patient import AdmissionError, Patient, admit, fences_of
+from operate.prices import choose, dearest_call, describe_dearest, examine_models
+from operate.setup import examine_setup
+from operate.wallet import (
+    attack_dollars,
+    binds_both_keys,
+    charges_without_log,
+    is_for_life,
+    overspend,
+    refuses_before_overdraft,
+)
 
 FLUSH_SECONDS = 60  # LiteLLM writes spend every 10 to 15 s; more for a slow database
-PROBES = 12
-
-
-class Verdict(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    BROKEN = "BROKEN"
+DEFAULTS = fences_of(PROOFLESS, {})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One answer, and what to change when it is not "ok"."""
+class Visit:
+    """How an examination is done.
 
-    verdict: Verdict
-    text: str
-
-
-async def examine(
-    settings: Settings,
-    model: str | None,
-    say: Callable[[Finding], None],
-    flush_seconds: float = FLUSH_SECONDS,
-) -> bool:
-    """Examine the configured LiteLLM, saying each finding as it comes. True: nothing is broken.
-
+    ``model`` is what is called; None: the cheapest. ``really``: also make calls that cost more.
     ``flush_seconds`` is how long LiteLLM is given to write down what a call cost.
     """
+
+    model: str | None = None
+    really: bool = False
+    flush_seconds: float = FLUSH_SECONDS
+
+
+Say = Callable[[Finding], None]
+
+
+async def examine(settings: Settings, say: Say, visit: Visit, store: ServiceStore | None = None) -> bool:
+    """Examine the configured LiteLLM, saying each finding as it comes. True: nothing is broken.
+
+    ``store`` is where the versions seen are recorded; None: nowhere.
+    """
     if settings.litellm_base_url is None or settings.litellm_master_key is None:
-        say(Finding(Verdict.BROKEN, "LITELLM_BASE_URL and LITELLM_MASTER_KEY are not set."))
+        say(broken("LITELLM_BASE_URL and LITELLM_MASTER_KEY are not set."))
         return False
-    master_key = settings.litellm_master_key.get_secret_value()
-    healthy = True
+    healthy, guard = True, None
     async with make_client(timeout_seconds=60) as client:
+        litellm = LiteLLM(settings, client)
         try:
-            async with admit(client, settings.litellm_base_url, master_key) as patient:
-                async for finding in _findings(patient, model, settings.litellm_cache_seconds, flush_seconds):
+            fences = (await store.read_routes()).fences if store else DEFAULTS
+            key = settings.litellm_master_key.get_secret_value()
+            async with admit(client, settings.litellm_base_url, key, fences) as patient:
+                examination = Examination(patient, litellm, store, visit, settings.litellm_cache_seconds)
+                guard = await find_guard(patient)
+                async for finding in examination.findings(guard):
                     say(finding)
                     healthy = healthy and finding.verdict is not Verdict.BROKEN
-        except httpx.HTTPStatusError as error:
-            status, path = error.response.status_code, error.request.url.path
-            say(Finding(Verdict.BROKEN, f"LiteLLM answered {status} to {path}: check LITELLM_MASTER_KEY."))
+        except (httpx.HTTPError, AdmissionError, KeyfundError) as error:
+            say(await explain(error, client, settings))
             return False
-        except httpx.TransportError:
-            say(Finding(Verdict.BROKEN, f"LiteLLM cannot be reached at {settings.litellm_base_url}."))
-            return False
+    say(conclude(guard, healthy=healthy))
     return healthy
 
 
-async def _findings(
-    patient: Patient, model: str | None, cache_seconds: int, flush_seconds: float
-) -> AsyncIterator[Finding]:
-    yield Finding(Verdict.OK, "LiteLLM answers, and accepts the master key.")
-    yield await _is_for_life(patient)
-    yield await _cannot_manage(patient)
-    models = await _priced_models(patient)
-    yield _all_priced(models)
-    chosen = model or min(
-        (name for name, price in models.items() if price > 0), key=models.__getitem__, default=""
-    )
-    if not chosen:
-        yield Finding(Verdict.BROKEN, "No model has a price: nothing that is used would ever be paid for.")
-        return
-    yield await _charges_without_log(patient, chosen, flush_seconds)
-    yield await _wallet_binds_both_keys(patient, chosen, cache_seconds)
-    yield await _refuses_before_overdraft(patient, chosen)
-
-
-async def _is_for_life(patient: Patient) -> Finding:
-    row = await patient.read()
-    if row.get("budget_duration") is not None or row.get("budget_reset_at") is not None:
-        return Finding(
-            Verdict.BROKEN,
-            "LiteLLM gives new users a budget reset: spent money would come back by itself. Remove "
-            "budget_duration from litellm_settings.default_internal_user_params.",
+def conclude(guard: str | None, *, healthy: bool) -> Finding:
+    """Which level of the promise holds."""
+    if guard is None:
+        return broken(
+            "Without the guard, what is in flight when a wallet ends goes through: no number is promised."
         )
-    if row.get("user_role") in ("proxy_admin", "proxy_admin_viewer") or row.get("max_budget") != 1.0:
-        return Finding(
-            Verdict.BROKEN,
-            "LiteLLM does not keep a user's budget as given. Remove "
-            "litellm_settings.default_internal_user_params.",
+    if healthy:
+        return ok("With the guard, an account never spends more than its wallet on any open route.")
+    return broken("With the guard, a wallet holds on every open route once what is BROKEN above is mended.")
+
+
+async def explain(error: Exception, client: httpx.AsyncClient, settings: Settings) -> Finding:
+    """Why there was nothing to examine, and what to change."""
+    if isinstance(error, AdmissionError) and error.status == 403:
+        return broken(
+            "LiteLLM refuses to make keys whose string Keyfund chose (403 to /key/generate). Remove "
+            "general_settings.disable_custom_api_keys."
         )
-    return Finding(Verdict.OK, "A user's budget is kept as given, for life, without a reset.")
+    if isinstance(error, httpx.HTTPStatusError):
+        status, path = error.response.status_code, error.request.url.path
+        if status == 403 and await _answers(client, settings):
+            return broken(
+                f"LiteLLM answered 403 to {path}, though it accepts the key of LITELLM_MASTER_KEY "
+                "elsewhere: it is one of fewer rights. Set LITELLM_MASTER_KEY to LiteLLM's "
+                "general_settings.master_key."
+            )
+        return broken(f"LiteLLM answered {status} to {path}: check LITELLM_MASTER_KEY.")
+    if isinstance(error, httpx.HTTPError):
+        return broken(f"LiteLLM cannot be reached at {settings.litellm_base_url}.")
+    return broken(str(error))
 
 
-async def _cannot_manage(patient: Patient) -> Finding:
-    headers = {"Authorization": f"Bearer {patient.keys[0]}"}
-    answer = await patient.client.post(f"{patient.base_url}/key/generate", headers=headers, json={})
-    if answer.is_success:
-        return Finding(
-            Verdict.BROKEN, "A key can make further keys for itself: this LiteLLM ignores key_type llm_api."
+async def _answers(client: httpx.AsyncClient, settings: Settings) -> bool:
+    """Whether another management route takes the key."""
+    key = settings.litellm_master_key.get_secret_value() if settings.litellm_master_key else ""
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = await client.get(f"{settings.litellm_base_url}/key/list", params={"size": "1"}, headers=headers)
+    return answer.is_success
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """One visit to one LiteLLM."""
+
+    patient: Patient
+    litellm: LiteLLM
+    store: ServiceStore | None
+    visit: Visit
+    cache_seconds: int
+
+    async def findings(self, guard: str | None) -> AsyncIterator[Finding]:
+        """From what decides most to what decides least."""
+        patient = self.patient
+        yield ok("LiteLLM answers, and accepts the master key.")
+        yield examine_guard(guard)
+        async for finding in self._versions(guard):
+            yield finding
+        yield await is_for_life(patient)
+        yield await routes_are_closed(patient)
+        models = await self.litellm.list_deployments()
+        for finding in examine_models(models, guarded=guard is not None):
+            yield finding
+        async for finding in examine_setup(patient, models):
+            yield finding
+        chosen = self._choose(models)
+        if chosen is None:
+            yield broken(
+                "No model that generates text has a price: nothing that is used would ever be paid for."
+            )
+            return
+        async for finding in self._money(chosen, models, guard):
+            yield finding
+        yield ok(
+            "Killed hard, LiteLLM forgets the spend of its last flush interval "
+            "(general_settings.proxy_batch_write_at, 10 s unless set); the provider bills it all the same. "
+            "Stop LiteLLM with SIGTERM."
         )
-    return Finding(Verdict.OK, "A key can call models, and cannot make keys.")
 
+    def _choose(self, models: Sequence[Model]) -> Model | None:
+        if self.visit.model is None:
+            return choose(models)
+        named = (model for model in models if model.name == self.visit.model)
+        return next(named, Model(self.visit.model, None, {}))
 
-async def _priced_models(patient: Patient) -> dict[str, float]:
-    """Each model's price of one output token, in dollars; 0 when it has none."""
-    answer = await patient.manage("GET", "/model_group/info")
-    groups = answer.json().get("data", []) if answer.is_success else []
-    return {group["model_group"]: float(group.get("output_cost_per_token") or 0) for group in groups}
+    async def _versions(self, guard: str | None) -> AsyncIterator[Finding]:
+        """Record what was seen, and name the proofs that do not count any more."""
+        version = await self.litellm.read_version()
+        if version is None:
+            yield warning("LiteLLM does not show its version to this key (/health/readiness/details).")
+        elif self.store is not None:
+            await self.store.record_litellm(version, guard)
+            stale = describe_routes(await self.store.read_routes(), version, guard)
+            yield warning(stale) if stale else ok(f"LiteLLM {version}; every open route is proved for it.")
+        else:
+            yield ok(f"LiteLLM {version}.")
 
-
-def _all_priced(models: dict[str, float]) -> Finding:
-    unpriced = sorted(name for name, price in models.items() if price <= 0)
-    if not unpriced:
-        return Finding(Verdict.OK, f"All {len(models)} models have a price now.")
-    return Finding(
-        Verdict.WARNING,
-        f"Without a price, so outside every wallet: {', '.join(unpriced)}. Give them one, or set "
-        "litellm_settings.block_requests_for_models_without_pricing: true.",
-    )
-
-
-async def _charges_without_log(patient: Patient, model: str, flush_seconds: float) -> Finding:
-    answer = await patient.call(patient.keys[0], model, **{"no-log": True})
-    if not answer.is_success:
-        return Finding(
-            Verdict.BROKEN, f"A call of {model} failed with {answer.status_code}: choose one with --model."
+    async def _money(
+        self, model: Model, models: Sequence[Model], guard: str | None
+    ) -> AsyncIterator[Finding]:
+        patient, seconds = self.patient, self.visit.flush_seconds
+        charged = await charges_without_log(patient, model.name, seconds)
+        yield charged
+        if charged.verdict is Verdict.BROKEN and "failed with" in charged.text:
+            return
+        yield await binds_both_keys(patient, model.name, self.cache_seconds)
+        yield await refuses_before_overdraft(patient, model.name)
+        yield await address_is_ignored(patient, model.name)
+        if guard is not None:
+            yield await fields_are_refused(patient, model.name)
+            return
+        yield warning(describe_dearest(dearest_call(models), patient.fences.key_max_parallel))
+        dollars = attack_dollars(model)
+        if not self.visit.really:
+            yield warning(
+                f"Not tried, since it would cost up to ${dollars:.2f}: several calls of {model.name} at "
+                "once with two limits that contradict each other. --yes tries it."
+            )
+            return
+        yield warning(
+            f"Now tried, for up to ${dollars:.2f}: calls of {model.name} with contradicting limits."
         )
-    deadline = time.monotonic() + flush_seconds
-    while time.monotonic() < deadline:
-        if (await patient.read()).get("spend"):
-            return Finding(Verdict.OK, "A call that asks not to be logged is charged all the same.")
-        await asyncio.sleep(1)
-    return Finding(
-        Verdict.BROKEN,
-        'Any client gets free calls by sending "no-log": true. Set '
-        "litellm_settings.global_disable_no_log_param: true.",
-    )
-
-
-async def _wallet_binds_both_keys(patient: Patient, model: str, cache_seconds: int) -> Finding:
-    """Lower and raise the wallet, and ask with both keys on fresh connections whether all workers know."""
-    spend = float((await patient.read())["spend"])
-    await patient.set_budget(spend / 2)
-    lowered = [refused_by(await patient.probe(key, model)) for key in patient.keys * (PROBES // 2)]
-    await patient.set_budget(spend + 1)
-    raised = [(await patient.probe(key, model)).is_success for key in patient.keys * (PROBES // 2)]
-    if not any(lowered):
-        return Finding(
-            Verdict.BROKEN, "A user's budget does not bind its keys: check that they are in no team."
-        )
-    if all(lowered) and all(raised):
-        return Finding(Verdict.OK, "One wallet binds both keys, and every change is known at once.")
-    text = (
-        "LiteLLM's workers disagree after a change of budget, so together they can overspend a wallet. "
-        "Run one worker, or give them Redis (general_settings.coordination_redis)."
-    )
-    if cache_seconds < 60:
-        text += " Until then set LITELLM_CACHE_SECONDS=60."
-    return Finding(Verdict.BROKEN, text)
-
-
-async def _refuses_before_overdraft(patient: Patient, model: str) -> Finding:
-    spend = float((await patient.read())["spend"])
-    await patient.set_budget(spend * 1.000001)  # a hair is left: less than any call costs
-    answer = await patient.call(patient.keys[1], model)
-    if answer.is_success:
-        return Finding(
-            Verdict.WARNING,
-            "A wallet can be overdrawn by the last call. Set "
-            "general_settings.fail_closed_budget_enforcement: true.",
-        )
-    return Finding(Verdict.OK, "A call that a wallet cannot pay for is refused before it is made.")
+        yield await overspend(patient, model, seconds)

@@ -1,14 +1,25 @@
 """A LiteLLM user of the doctor's own, with two keys: examined, and removed afterwards."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from core.domain.routes import Fences
+
 Json = dict[str, Any]
+MARK = "keyfund-doctor"  # an installation of nobody's: no comparison of keys takes these for its own
+
+
+class AdmissionError(Exception):
+    """LiteLLM refused to make the keys."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"LiteLLM answered {status} to /key/generate.")
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +31,20 @@ class Patient:
     master_key: str
     user_id: str
     keys: tuple[str, str]
+    fences: Fences
+    others: list[str] = field(default_factory=list)
+    """Keys that single examinations had made, removed with the two."""
 
     async def manage(self, method: str, path: str, **request: Any) -> httpx.Response:
-        return await self._send(self.master_key, method, path, **request)
+        return await self.ask(self.master_key, method, path, **request)
 
     async def call(self, key: str, model: str, **extra: Any) -> httpx.Response:
         """A model call of a few tokens."""
-        messages = [{"role": "user", "content": "Say ok."}]
-        body = {"model": model, "messages": messages, "max_tokens": 5, **extra}
-        return await self._send(key, "POST", "/v1/chat/completions", json=body)
+        return await self.ask(key, "POST", "/v1/chat/completions", json=chat(model, **extra))
 
     async def probe(self, key: str, model: str) -> httpx.Response:
         """Free of charge. A connection of its own each time, so that another worker may answer."""
-        return await self._send(
+        return await self.ask(
             key,
             "POST",
             "/utils/token_counter",
@@ -51,33 +63,78 @@ class Patient:
         row: Json = answer.json()
         return row
 
-    async def _send(self, key: str, method: str, path: str, **request: Any) -> httpx.Response:
+    async def make_key(self, **other: Any) -> str:
+        """One more key of the patient's, as Keyfund makes them but for what is given.
+
+        Raises:
+            AdmissionError: LiteLLM refused.
+        """
+        key = f"sk-kf-doctor-{uuid4().hex}"
+        self.others.append(key)
+        await self.generate(key, **other)
+        return key
+
+    async def generate(self, key: str, **other: Any) -> None:
+        body = {
+            "key": key,
+            "user_id": self.user_id,
+            "allowed_routes": list(self.fences.paths),
+            "max_parallel_requests": self.fences.key_max_parallel,
+            "metadata": {"keyfund": MARK, "keyfund_guard": self.fences.told_guard},
+            **other,
+        }
+        answer = await self.manage("POST", "/key/generate", json=body)
+        if not answer.is_success:
+            raise AdmissionError(answer.status_code)
+
+    async def ask(self, key: str, method: str, path: str, **request: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}", **request.pop("headers", {})}
         return await self.client.request(method, f"{self.base_url}{path}", headers=headers, **request)
 
 
 @asynccontextmanager
-async def admit(client: httpx.AsyncClient, base_url: str, master_key: str) -> AsyncIterator[Patient]:
+async def admit(
+    client: httpx.AsyncClient, base_url: str, master_key: str, fences: Fences, wallet_dollars: float = 1.0
+) -> AsyncIterator[Patient]:
     """Make the user and its keys as Keyfund makes them; remove all of it at the end, whatever happened."""
     keys = (f"sk-kf-doctor-{uuid4().hex}", f"sk-kf-doctor-{uuid4().hex}")
-    patient = Patient(client, base_url, master_key, f"keyfund-doctor-{uuid4()}", keys)
+    patient = Patient(client, base_url, master_key, f"keyfund-doctor-{uuid4()}", keys, fences)
     try:
-        await patient.set_budget(1.0)
+        await patient.set_budget(wallet_dollars)
         for key in keys:
-            body = {"key": key, "user_id": patient.user_id, "key_type": "llm_api", "max_budget": 5.0}
-            (await patient.manage("POST", "/key/generate", json=body)).raise_for_status()
+            await patient.generate(key, max_budget=5 * wallet_dollars)
         yield patient
     finally:
-        await patient.manage("POST", "/key/delete", json={"keys": list(keys)})
+        await patient.manage("POST", "/key/delete", json={"keys": [*keys, *patient.others]})
         await patient.manage("POST", "/user/delete", json={"user_ids": [patient.user_id]})
+
+
+def chat(model: str, **extra: Any) -> Json:
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": "Say ok."}],
+        "max_tokens": 5,
+        **extra,
+    }
 
 
 def refused_by(answer: httpx.Response) -> str | None:
     """Which budget refused: "User", "Key", or None when it was not a budget."""
+    error = error_of(answer)
+    if error.get("type") != "budget_exceeded":
+        return None
+    return "User" if "User=" in str(error.get("message")) else "Key"
+
+
+def error_of(answer: httpx.Response) -> Mapping[str, Any]:
+    """The error of an answer in the provider's shape; empty where it has none."""
     try:
         error = answer.json().get("error")
     except (ValueError, AttributeError):
-        return None
-    if not isinstance(error, Mapping) or error.get("type") != "budget_exceeded":
-        return None
-    return "User" if "User=" in str(error.get("message")) else "Key"
+        return {}
+    return error if isinstance(error, Mapping) else {}
+
+
+def fences_of(routes: Sequence[str], proved: Mapping[str, tuple[str, ...]]) -> Fences:
+    """Fences for a LiteLLM whose settings nobody read: the defaults of an installation."""
+    return Fences(tuple(routes), proved, key_max_parallel=10, account_max_parallel=20)

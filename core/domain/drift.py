@@ -1,6 +1,6 @@
 """What LiteLLM holds of our keys and wallets against what it should hold, and how the two differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -93,7 +93,8 @@ class DriftReport:
     """What one comparison found. The first differences are kept by name, all are counted.
 
     ``waiting``: not compared because it is on its way; ``stopped``: extras that are blocked already;
-    ``others``: keys in the same LiteLLM that are none of ours; ``skipped``: why not all was compared.
+    ``others``: keys in the same LiteLLM that are none of ours; ``skipped``: why not all was compared;
+    ``call_seconds``: how long LiteLLM took to answer, all calls together, where that was measured.
     """
 
     began_at: datetime
@@ -102,6 +103,7 @@ class DriftReport:
     others: int = 0
     stopped: int = 0
     skipped: str | None = None
+    call_seconds: float = 0.0
     counts: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     named: list[Drift] = field(default_factory=list)
 
@@ -109,6 +111,16 @@ class DriftReport:
         self.counts[drift.kind] += 1
         if len(self.named) < SHOWN:
             self.named.append(drift)
+
+    def add_all(self, part: "DriftReport") -> None:
+        """Count in what was found in a part of the keys."""
+        self.compared += part.compared
+        self.waiting += part.waiting
+        self.others += part.others
+        self.stopped += part.stopped
+        self.named += part.named[: SHOWN - len(self.named)]
+        for kind, count in part.counts.items():
+            self.counts[kind] += count
 
     @property
     def total(self) -> int:
@@ -129,6 +141,7 @@ class DriftReport:
             "waiting": self.waiting,
             "others": self.others,
             "stopped_extras": self.stopped,
+            "call_seconds": round(self.call_seconds, 3),
             "kinds": {kind.value: count for kind, count in self.counts.items()},
             "named": [
                 {"kind": one.kind, "subject": one.subject, "found": one.found, "expected": one.expected}
@@ -136,6 +149,54 @@ class DriftReport:
                 for one in self.named
             ],
         }
+
+
+def read_report(told: Mapping[str, Any]) -> DriftReport:
+    """A comparison that is under way, as ``as_json`` told it."""
+    report = DriftReport(
+        datetime.fromisoformat(told["began_at"]),
+        compared=told["compared"],
+        waiting=told["waiting"],
+        others=told["others"],
+        stopped=told["stopped_extras"],
+        call_seconds=told["call_seconds"],
+    )
+    report.counts.update({Kind(kind): count for kind, count in told["kinds"].items()})
+    report.named += [Drift(**one | {"kind": Kind(one["kind"])}) for one in told["named"]]
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSlice:
+    """Some keys that are ours to compare: those that LiteLLM lists from a page on, after that hash.
+
+    ``at``: the database's time when it was claimed; ``report``: what the round has found so far.
+    """
+
+    token: str
+    page: int
+    after: str
+    at: datetime
+    installation_id: str
+    report: DriftReport
+
+
+@dataclass(frozen=True, slots=True)
+class DriftStep:
+    """How far a slice came: where the next one begins, and of how many pages there are."""
+
+    page: int
+    after: str
+    pages: int
+    ends_round: bool = False
+
+
+def pause_seconds(call_seconds: float, pages: int, *, round_seconds: float, share_percent: float) -> float:
+    """How long to leave LiteLLM alone after a slice.
+
+    Never sooner than its share of LiteLLM's time allows; else so that a round takes as long as it may.
+    """
+    return max(call_seconds * (100 / share_percent - 1), round_seconds / max(pages, 1))
 
 
 def compare(held: HeldKey, listed: ListedKey | None, user: ObservedUser | None) -> list[Drift]:

@@ -46,7 +46,7 @@ class WantedKey:
     of_key: str | None = None
     """The id of the key that this was the string of, if it is a former one; None: it is the key's own."""
     previous_hash: str | None = None
-    """The string before this one, whose spend counts against this period's cap."""
+    """The string before this one, whose spend is not counted yet: until it is, this one waits."""
 
     @property
     def blocked(self) -> bool:

@@ -28,6 +28,7 @@ class Push:
 
 class Outcome(StrEnum):
     SYNCED = "synced"
+    WAITS = "waits"
     REFUSED = "refused"
     TRANSIENT = "transient"
     UNKNOWN = "unknown"
@@ -87,6 +88,20 @@ class SpendPage:
     newest: datetime | None
     is_last: bool
     keys: tuple[KeySpend, ...] = ()
+
+
+def lost_keys(before: SpendPage, now: SpendPage) -> list[str]:
+    """Hashes of keys that LiteLLM listed among those that changed last, and lists no more.
+
+    Use only moves a key to the front of that list: one that is missing although older ones are there is gone.
+    """
+    shown = {key.key_hash for key in now.keys}
+    return [
+        key.key_hash
+        for key in before.keys
+        if key.key_hash not in shown
+        and (now.is_last or (key.changed_at and now.oldest and key.changed_at > now.oldest))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,12 @@ class UsedDay:
 
 @dataclass(frozen=True, slots=True)
 class KeySpend:
-    """What a key string has spent of its cap, and when that begins anew."""
+    """What a key string has spent of its cap, when that begins anew, and when LiteLLM last changed it."""
 
     key_hash: str
     spend_micros: int
     resets_at: datetime | None
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

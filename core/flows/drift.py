@@ -8,12 +8,13 @@ LiteLLM is a block, of keys that nobody may use: extras with our mark, and revok
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Protocol
 
-from core.domain.drift import DriftReport, HeldKey, ListedKey, compare, extra
-from core.domain.keys import KeyState
+from core.domain.drift import DriftReport, HeldKey, ListedKey, ListedPage, compare, extra
+from core.domain.keys import KeyState, ObservedUser
 from core.errors import KeyfundError, RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
@@ -33,6 +34,16 @@ def _silent(_text: str) -> None:
     """Progress that nobody watches."""
 
 
+class Keys(Protocol):
+    """What a comparison asks of LiteLLM about single keys."""
+
+    async def find_key(self, key_hash: str) -> ListedKey | None: ...
+
+    async def read_user(self, user_id: str) -> ObservedUser | None: ...
+
+    async def block_key(self, key_hash: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DriftFinder:
     """Compares everything; one per process."""
@@ -48,51 +59,87 @@ class DriftFinder:
                 side, is said in the report.
         """
         opened = await self.store.open_drift()
-        search = _Search(self.store, self.litellm, opened, mend, DriftReport(opened.at))
+        search = Search(self.store, self.litellm, opened, mend, DriftReport(opened.at))
         try:
-            await search.walk(progress)
+            await search.compare(self.store.walk_drift(opened), self._walk_litellm(search.report), progress)
         except KeyfundError as error:
             search.report.skipped = error.message
         return search.report
 
+    async def _walk_litellm(self, report: DriftReport) -> AsyncIterator[ListedKey]:
+        """All keys there, each once and ascending."""
+        last = ""
+        async for page in self.litellm.list_keys():
+            for key in sorted_keys(page, report):
+                if key.key_hash > last:  # else it has come before, on the page before
+                    yield key
+                    last = key.key_hash
+
+    async def look_at(self, key_hashes: Sequence[str]) -> DriftReport:
+        """Compare these keys alone, and make due what differs.
+
+        Raises:
+            KeyfundError: the database or LiteLLM could not be asked.
+        """
+        opened = await self.store.open_drift()
+        search = Search(self.store, self.litellm, opened, mend=True, report=DriftReport(opened.at))
+        await search.confirm_all(key_hashes)
+        return search.report
+
+
+def tell(report: DriftReport) -> None:
+    """Log each difference that is named."""
+    for one in report.named:
+        log.error(
+            "drift.found",
+            kind=one.kind,
+            subject=one.subject,
+            found=one.found,
+            expected=one.expected,
+            done=one.done,
+        )
+
+
+def sorted_keys(page: ListedPage, report: DriftReport) -> list[ListedKey]:
+    """The keys of a page that may be ours: what is no hash cannot be, and counts as another's.
+
+    Raises:
+        TransientError: they are out of order; what came too early would be taken for missing.
+    """
+    keys = [key for key in page.keys if HASH.fullmatch(key.key_hash)]
+    report.others += len(page.keys) - len(keys)
+    if any(one.key_hash >= two.key_hash for one, two in pairwise(keys)):
+        raise TransientError("litellm_unsorted", "LiteLLM did not list its keys in order.")
+    return keys
+
 
 @dataclass(slots=True)
-class _Search:
+class Search:
     """One comparison. ``due``: the accounts that it has made due."""
 
     store: ServiceStore
-    litellm: LiteLLM
+    litellm: Keys
     opened: OpenDrift
     mend: bool
     report: DriftReport
     due: set[str] = field(default_factory=set)
 
-    async def walk(self, progress: Progress) -> None:
+    async def compare(
+        self, ours: AsyncIterator[HeldKey], theirs: AsyncIterator[ListedKey], progress: Progress = _silent
+    ) -> None:
+        """Compare the same range of hashes of both sides."""
         suspects: list[str] = []
         seen = 0
-        async for held, listed in pair(self.store.walk_drift(self.opened), self._walk_litellm()):
+        async for held, listed in pair(ours, theirs):
             if self._is_suspect(held, listed):
                 suspects.append(_hash_of(held, listed))
             if len(suspects) >= SUSPECTS_AT_ONCE:
-                await self._confirm_all(suspects)
+                await self.confirm_all(suspects)
                 suspects.clear()
             seen += held is not None
             if held is not None and seen % SAY_EVERY == 0:
                 progress(f"{seen} of {self.opened.keys} keys compared")
-        await self._confirm_all(suspects)
-
-    async def _walk_litellm(self) -> AsyncIterator[ListedKey]:
-        """All keys there, each once and ascending; what is no hash cannot be ours."""
-        last = ""
-        async for page in self.litellm.list_keys():
-            keys = [key for key in page.keys if HASH.fullmatch(key.key_hash)]
-            self.report.others += len(page.keys) - len(keys)
-            if any(one.key_hash >= two.key_hash for one, two in pairwise(keys)):
-                raise TransientError("litellm_unsorted", "LiteLLM did not list its keys in order.")
-            for key in keys:
-                if key.key_hash > last:  # else it has come before, on the page before
-                    yield key
-                    last = key.key_hash
+        await self.confirm_all(suspects)
 
     def _is_suspect(self, held: HeldKey | None, listed: ListedKey | None) -> bool:
         """Whether the two have to be read again; counts those that have not."""
@@ -115,7 +162,7 @@ class _Search:
         else:
             self.report.waiting += 1
 
-    async def _confirm_all(self, suspects: list[str]) -> None:
+    async def confirm_all(self, suspects: Sequence[str]) -> None:
         for start in range(0, len(suspects), AT_ONCE):
             some = suspects[start : start + AT_ONCE]
             ended = await asyncio.gather(*(self._confirm(one) for one in some), return_exceptions=True)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey, differences, holds_wallet
 from core.domain.pushes import Effect, KeyResult, Outcome, Probe, Push, Verdict
@@ -130,7 +130,7 @@ class _Attempt:
         )
         for result in results:
             KEYS.labels(result.outcome).inc()
-            if result.outcome is not Outcome.SYNCED:
+            if result.outcome not in (Outcome.SYNCED, Outcome.WAITS):
                 self._log.warning(
                     "sync.key_failed", key_id=result.id, outcome=result.outcome, error=result.error
                 )
@@ -239,10 +239,11 @@ class _Attempt:
         return [result for result in results if result is not None]
 
     async def _push_key(self, key: WantedKey) -> KeyResult | None:
+        if key.previous_hash is not None and not key.blocked:
+            # What its former string spends of the cap is not known yet: together they could spend more.
+            return KeyResult(key.id, key.key_hash, key.revision, Outcome.WAITS)
         async with self._pusher.keys_at_once:
             try:
-                if key.previous_hash is not None and not key.blocked:
-                    key = await self._count_previous(key, key.previous_hash)
                 observed = await self._converge(key)
             except LeaseLostError:
                 return None
@@ -281,18 +282,12 @@ class _Attempt:
             await self._litellm.update_key(key)
         return await self._litellm.read_key(key.key_hash)
 
-    async def _count_previous(self, key: WantedKey, previous_hash: str) -> WantedKey:
-        """A rotated key begins with what its former string left of this period's cap."""
-        previous = await self._litellm.read_key(previous_hash)
-        spent = -(-previous.spend_micros // 10_000) if previous else 0  # rounded up: a cap is never exceeded
-        left = await self._store.record_period(key, spent, previous.resets_at if previous else None)
-        return replace(key, budget_cents=left)
-
     async def _create(self, key: WantedKey) -> ObservedKey:
         if key.confirmed:
             # Created again it would come back with its spend forgotten, and a string is never used twice.
             raise RefusedError(
-                "litellm_key_vanished", "LiteLLM does not know this key any more: create a new one."
+                "litellm_key_vanished",
+                "LiteLLM lost this key: rotate it, and it keeps its name and limits, or create a new one.",
             )
         self._lease.check()
         # A revoked key whose create may still be on its way is made, blocked: a late one changes nothing.

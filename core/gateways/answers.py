@@ -39,6 +39,10 @@ class WrongCredentialsError(TransientError):
         )
 
 
+class ForbiddenError(WrongCredentialsError):
+    """LiteLLM answers 403: the key is wrong, or a setting forbids this request to every key."""
+
+
 # -------------------------------------------------------------------------- rows
 
 
@@ -57,7 +61,10 @@ def spender_of(key: Mapping[str, Any]) -> Spender:
 
 def key_spend_of(key: Mapping[str, Any]) -> KeySpend:
     return KeySpend(
-        str(key.get("token")), micros_from_dollars(key.get("spend") or 0.0), _time(key.get("budget_reset_at"))
+        str(key.get("token")),
+        micros_from_dollars(key.get("spend") or 0.0),
+        _time(key.get("budget_reset_at")),
+        _time(key.get("updated_at")),
     )
 
 
@@ -137,7 +144,9 @@ def read_answer(response: httpx.Response) -> Json:
         # By its type, never by its status: that is configurable.
         owner = BUDGET_OWNER.search(str(body))
         raise BudgetRefusedError(owner.group(1) if owner else "Key")
-    if status in (401, 403):
+    if status == 403:
+        raise ForbiddenError
+    if status == 401:
         raise WrongCredentialsError
     if status in (408, 429) or status >= 500 or status < 400:
         raise TransientError(

@@ -31,6 +31,7 @@ from core.gateways.answers import (
     rubbish,
     spender_of,
 )
+from core.gateways.state import StateReader
 from core.gateways.usage import tells_all_keys, used_days
 from core.gateways.wire import Wire
 from core.http import make_client
@@ -39,12 +40,15 @@ from core.settings import Settings
 PAGE_SIZE = 100  # the largest that LiteLLM gives
 MOST_BACKS = 100
 MOST_KEYS = "1000"  # the most that LiteLLM names in one answer about usage
+CUSTOM_KEYS = (
+    "LiteLLM refuses keys whose string Keyfund chose: remove general_settings.disable_custom_api_keys there."
+)
 LARGEST_COST = 1_000_000_000.0  # dollars
 BY_HASH = {"sort_by": "token", "sort_order": "asc"}  # an order that use does not disturb
 WITH_USERS = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "user"}
 
 
-class LiteLLM:
+class LiteLLM(StateReader):
     """Speaks to one LiteLLM with the master key.
 
     All methods raise TransientError (not reachable, 5xx, 408, 429, rubbish, our own credentials wrong) or
@@ -105,7 +109,12 @@ class LiteLLM:
             "blocked": wanted.blocked,
             **_limits(wanted),
         }
-        await self._wire.write(self._generate_url, body)
+        try:
+            await self._wire.write(self._generate_url, body)
+        except RefusedError as refusal:
+            if refusal.status != httpx.codes.FORBIDDEN:
+                raise
+            raise RefusedError("litellm_custom_keys_disabled", CUSTOM_KEYS, status=403) from None
 
     async def read_key(self, key_hash: str) -> ObservedKey | None:
         """The key as LiteLLM shows it; None when it never existed or was deleted."""
@@ -257,7 +266,7 @@ class LiteLLM:
         """
         page, total, shorts, full, backs = 1, 0, 0, 0, 0
         while True:
-            answer = await self._list_page(page)
+            answer = await self.list_page(page)
             if answer.total < total and backs < MOST_BACKS:
                 backs += 1
                 page = max(1, page - 1 - (total - answer.total) // PAGE_SIZE)
@@ -274,7 +283,8 @@ class LiteLLM:
                 return
             page += 1
 
-    async def _list_page(self, page: int) -> ListedPage:
+    async def list_page(self, page: int) -> ListedPage:
+        """One page of all keys with their users, in the order of their hashes."""
         body = await self._wire.read("/key/list", {**BY_HASH, **WITH_USERS, "page": str(page)}) or {}
         rows, pages, total = body.get("keys"), body.get("total_pages"), body.get("total_count")
         if not isinstance(rows, list) or not isinstance(pages, int) or not isinstance(total, int):
@@ -295,12 +305,6 @@ class LiteLLM:
         if body.get("db") not in (None, "connected"):
             raise TransientError("litellm_database_down", "LiteLLM is up, but its database is not.")
         await self._wire.send("GET", f"{self._base_url}/models")
-
-    async def find_unpriced_models(self) -> tuple[str, ...]:
-        """Models whose use costs nothing as LiteLLM sees it: outside every wallet, unless it blocks them."""
-        body = await self._wire.send("GET", f"{self._base_url}/model_group/info")
-        groups = [group for group in body.get("data") or [] if isinstance(group, Mapping)]
-        return tuple(sorted(str(group.get("model_group")) for group in groups if not _has_price(group)))
 
     async def probe_key(self, key: str, model: str | None = None) -> Probe:
         """Ask, free of charge and off the rate limit, whether this key may spend on that model, or on any."""
@@ -348,7 +352,3 @@ def _limits(wanted: WantedKey) -> Json:
 def _plain(body: Json) -> Json:
     """A body in ASCII: half of a surrogate pair is valid in JSON, but not in UTF-8."""
     return {"content": json.dumps(body).encode(), "headers": {"content-type": "application/json"}}
-
-
-def _has_price(group: Mapping[str, Any]) -> bool:
-    return bool(group.get("input_cost_per_token") or group.get("output_cost_per_token"))

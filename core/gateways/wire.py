@@ -10,7 +10,7 @@ import httpx
 import stamina
 
 from core.errors import RefusedError, TransientError
-from core.gateways.answers import Json, read_answer
+from core.gateways.answers import ForbiddenError, Json, read_answer
 from core.metrics import CALL_SECONDS
 
 
@@ -58,13 +58,19 @@ class Wire:
             await self.send("POST", url, json=body)
         except RefusedError as refusal:
             if refusal.status == httpx.codes.BAD_REQUEST:
-                await self._check_database()
+                await self._check_reads()
             raise
+        except ForbiddenError:
+            await self._check_reads()
+            raise RefusedError(
+                "litellm_forbidden", "A setting of LiteLLM's forbids this to every key.", status=403
+            ) from None
 
-    async def _check_database(self) -> None:
-        """Tell a refusal from an outage: without its database LiteLLM answers its writes with 400.
+    async def _check_reads(self) -> None:
+        """Tell a refusal from an outage or a wrong key.
 
-        Reads answer 500 then, which raises TransientError here; a user that does not exist is a 404.
+        Without its database LiteLLM answers its writes with 400 and its reads with 500; a wrong key gets 401
+        or 403 for both. Each raises TransientError here; a user that does not exist is a 404.
         """
         with contextlib.suppress(RefusedError):
             await self.send("GET", f"{self.base_url}/v2/user/info", params={"user_id": "keyfund-is-it-there"})

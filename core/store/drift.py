@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.domain.drift import DriftReport, HeldKey
+from core.domain.drift import DriftReport, DriftSlice, DriftStep, HeldKey, read_report
 from core.domain.keys import KeyState, WantedKey
 from core.errors import RefusedError
 from core.store.calls import Functions, Json
@@ -36,16 +36,42 @@ class DriftStore(Functions):
             RefusedError: fewer came than there are; the others would be taken for extras.
         """
         after, seen = None, 0
-        while rows := await self._call(
-            "read_drift", after=after, limit=KEYS_PER_PAGE, before=opened.at.isoformat()
-        ):
-            for row in rows:
-                yield _held(row)
-            after, seen = rows[-1]["key_hash"], seen + len(rows)
+        while held := await self.read_drift(after, KEYS_PER_PAGE, opened.at):
+            for one in held:
+                yield one
+            after, seen = held[-1].wanted.key_hash, seen + len(held)
         if seen < opened.keys:
             raise RefusedError(
                 "drift_incomplete", f"Read {seen} keys, but there are {opened.keys}.", status=500
             )
+
+    async def read_drift(self, after: str | None, limit: int, before: datetime) -> list[HeldKey]:
+        """The next so many keys after that hash, of those that were made before."""
+        rows = await self._call("read_drift", after=after, limit=limit, before=before.isoformat())
+        return [_held(row) for row in rows]
+
+    async def claim_drift_slice(self, lease_seconds: int) -> DriftSlice | None:
+        """Lease the next slice of keys to compare; None: it is not due, or another worker has it."""
+        row = await self._call("claim_drift_slice", lease_seconds=lease_seconds)
+        if not row:
+            return None
+        at = datetime.fromisoformat(row["at"])
+        report = read_report(row["report"]) if row["report"] else DriftReport(at)
+        return DriftSlice(row["token"], row["page"], row["after"], at, row["installation_id"], report)
+
+    async def finish_drift_slice(self, one: DriftSlice, step: DriftStep, pause_seconds: float) -> bool:
+        """Say where the next slice begins, and after how long. False: another worker has this one now."""
+        return bool(
+            await self._call(
+                "finish_drift_slice",
+                token=one.token,
+                page=step.page,
+                after=step.after,
+                report=one.report.as_json(),
+                ends_round=step.ends_round,
+                pause_seconds=pause_seconds,
+            )
+        )
 
     async def read_drift_key(self, key_hash: str) -> HeldKey | None:
         """One key, as it is now; None: it is none of ours."""

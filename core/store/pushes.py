@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from core.domain.keys import KeyState, WantedKey
+from core.domain.keys import KeyState, ObservedKey, WantedKey
 from core.domain.pushes import Effect, KeyResult, Push, Reading, Spender, Verdict
 from core.store.calls import Functions, Json
 from core.store.routes import read_fences
@@ -39,16 +39,23 @@ class PushStore(Functions):
         """Have all live keys of the account read again soon; returns their hashes."""
         return list(await self._call("recheck_keys", user_id=push.user_id, token=push.token))
 
-    async def record_period(self, key: WantedKey, spent_cents: int, ends_at: datetime | None) -> int | None:
-        """Report what the string before had spent of the cap; returns what is left of it, in US cents."""
-        left = await self._call(
-            "record_period",
-            key_id=key.id,
-            previous_hash=key.previous_hash,
-            spent_cents=spent_cents,
-            ends_at=ends_at.isoformat() if ends_at else None,
+    async def list_uncounted(self, limit: int) -> list[str]:
+        """Hashes of former strings whose spend is to be read now."""
+        return list(await self._call("list_uncounted", limit=limit))
+
+    async def count_share(self, key_hash: str, shown: ObservedKey | None) -> bool:
+        """Report what LiteLLM shows of a former string; None: it lost it. False: it is too early to count."""
+        return bool(
+            await self._call(
+                "count_share",
+                key_hash=key_hash,
+                is_there=shown is not None,
+                is_blocked=shown is not None and shown.blocked,
+                budget_cents=shown.budget_cents if shown else None,
+                spent_cents=-(-shown.spend_micros // 10_000) if shown else None,  # up: no cap is exceeded
+                resets_at=shown.resets_at.isoformat() if shown and shown.resets_at else None,
+            )
         )
-        return None if left is None else int(left)
 
     async def retire_keys(self, limit: int) -> int:
         """Revoke former strings whose overlap is over, and end periods; returns how many."""
@@ -124,10 +131,16 @@ class PushStore(Functions):
         """True for the one process that may ask an absent LiteLLM whether it is back."""
         return bool(await self._call("claim_probe", name="litellm"))
 
-    async def report_gateway(
-        self, *, ok: bool, error: str | None = None, warnings: Sequence[str] = ()
-    ) -> None:
-        await self._call("report_gateway", name="litellm", ok=ok, error=error, warnings=list(warnings))
+    async def report_gateway(self, *, ok: bool, error: str | None = None) -> None:
+        await self._call("report_gateway", name="litellm", ok=ok, error=error)
+
+    async def claim_watch(self, every_seconds: int) -> bool:
+        """True for the one process that may have a look at LiteLLM now."""
+        return await self._call("claim_watch", name="litellm", every_seconds=every_seconds) is True
+
+    async def record_warnings(self, warnings: Sequence[str]) -> None:
+        """Keep what endangers wallets, in sentences for an administrator."""
+        await self._call("record_warnings", name="litellm", warnings=list(warnings))
 
     async def list_deletions(self, limit: int) -> dict[str, str]:
         """Keys that have been blocked in LiteLLM for a day: hashes by id."""

@@ -16,7 +16,7 @@ from dev.provider.price import TIERS, Model
 from dev.provider.prompt import Prompt
 from dev.provider.refusal import JsonObject, invalid
 from dev.provider.shape import CHAT
-from dev.provider.token import count, pieces, words
+from dev.provider.tokens import count, pieces, words
 from dev.provider.usage import Usage
 from dev.provider.work import Work, reasoning_tokens, searches, tools_tokens
 

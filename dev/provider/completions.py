@@ -14,7 +14,7 @@ from dev.provider.limit import choices_of, tokens_of
 from dev.provider.price import Model
 from dev.provider.refusal import JsonObject, invalid, wrong_type
 from dev.provider.shape import COMPLETIONS
-from dev.provider.token import count, pieces, words
+from dev.provider.tokens import count, pieces, words
 from dev.provider.usage import Usage
 from dev.provider.work import Work
 

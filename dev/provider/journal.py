@@ -24,6 +24,10 @@ class Journal:
             call.asked["query"] = query
         try:
             await self._app(scope, receive, _noting(call, scope, receive, send))
+        except Exception:
+            call.status = 500
+            call.end(FAILED)
+            raise
         finally:
             call.end(CUT_OFF)
 

@@ -15,7 +15,7 @@ from dev.provider.price import Model
 from dev.provider.prompt import Prompt, parts_of
 from dev.provider.refusal import JsonObject, missing
 from dev.provider.shape import COUNTING, MESSAGES
-from dev.provider.token import pieces, words
+from dev.provider.tokens import pieces, words
 from dev.provider.usage import Usage
 from dev.provider.work import Work, searches, tools_tokens
 

@@ -1,7 +1,6 @@
 """What a prompt weighs: its words, and the files, pictures and sounds in it."""
 
 import base64
-import binascii
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any, Final, Self
 
 from dev.provider import field
 from dev.provider.refusal import JsonObject, invalid, missing, wrong_type
-from dev.provider.token import MESSAGE_TOKENS, count
+from dev.provider.tokens import MESSAGE_TOKENS, count
 
 FILE_BYTES_PER_TOKEN: Final = 4
 PICTURE_TOKENS: Final = {"low": 85, "auto": 765, "high": 765, "original": 765}
@@ -108,5 +107,5 @@ def _bytes(part: JsonObject, *names: str) -> bytes:
 def _decoded(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text + "==")
-    except binascii.Error:
+    except ValueError:
         raise invalid(name, "expected base64") from None

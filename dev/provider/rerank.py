@@ -11,7 +11,7 @@ from dev.provider.asking import body_of, call_of, keyed, model_of
 from dev.provider.demand import Demand
 from dev.provider.refusal import JsonObject, invalid
 from dev.provider.shape import RERANK
-from dev.provider.token import count
+from dev.provider.tokens import count
 
 QUERY_DOCUMENTS: Final = 100
 """A query with more documents counts as several, by Cohere's price list."""

@@ -17,7 +17,7 @@ from dev.provider.price import TIERS, Model
 from dev.provider.prompt import Prompt, parts_of
 from dev.provider.refusal import JsonObject, invalid, missing, unknown, wrong_type
 from dev.provider.shape import RESPONSES
-from dev.provider.token import MESSAGE_TOKENS, pieces, words
+from dev.provider.tokens import MESSAGE_TOKENS, pieces, words
 from dev.provider.usage import Usage
 from dev.provider.work import Work, reasoning_tokens, searches, tools_tokens
 

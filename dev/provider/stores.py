@@ -13,7 +13,7 @@ from dev.provider.price import MODELS, SEARCH_MICROS
 from dev.provider.refusal import JsonObject, unknown
 from dev.provider.shape import STORE
 from dev.provider.shelf import Shelf
-from dev.provider.token import count
+from dev.provider.tokens import count
 from dev.provider.usage import Usage, cost_micros
 
 TRAINING_MICROS: Final = 25

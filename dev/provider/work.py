@@ -9,7 +9,7 @@ from dev.provider.bill import Call
 from dev.provider.demand import Demand
 from dev.provider.price import Model
 from dev.provider.refusal import JsonObject
-from dev.provider.token import count
+from dev.provider.tokens import count
 from dev.provider.usage import Usage, cost_micros
 
 REASONING_PERCENT: Final = {"none": 0, "minimal": 10, "low": 25, "medium": 50, "high": 75, "xhigh": 90}

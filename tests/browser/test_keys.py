@@ -87,7 +87,7 @@ def test_a_key_is_renamed_capped_blocked_rotated_and_revoked(person: Visitor, wo
     person.button("Rotate tablet").click()
     person.dialog().get_by_role("button", name="Rotate", exact=True).click()
     expect(card.get_by_text("Former string", exact=True)).to_be_visible()
-    person.sees_synced("tablet")
+    person.sees_synced("tablet", seconds=90)  # once it is known what the former string spent of the cap
     newer = person.copy_key("tablet")
     assert newer != former
     for string in (former, newer):

@@ -25,7 +25,7 @@ def create_app(standin: StandIn) -> Starlette:
         Route("/key/unblock", _managed(_block), methods=["POST"]),
         Route("/key/delete", _managed(_delete), methods=["POST"]),
         Route("/key/list", _managed(_list)),
-        Route("/model_group/info", _managed(_model_groups)),
+        Route("/model/info", _managed(_models_in_full)),
         Route("/models", _answered(_models)),
         Route("/v1/models", _answered(_models)),
         Route("/utils/token_counter", _answered(_count), methods=["POST"]),
@@ -133,8 +133,9 @@ async def _models(standin: StandIn, request: Request) -> Any:
     return {"data": [{"id": name, "object": "model"} for name in COSTS], "object": "list"}
 
 
-async def _model_groups(_standin: StandIn, _request: Request) -> Any:
-    return {"data": [{"model_group": name, "input_cost_per_token": 1e-5} for name in COSTS]}
+async def _models_in_full(_standin: StandIn, _request: Request) -> Any:
+    info = {"input_cost_per_token": 1e-5, "max_output_tokens": 20}
+    return {"data": [{"model_name": name, "model_info": info, "litellm_params": {}} for name in COSTS]}
 
 
 async def _count(standin: StandIn, request: Request) -> Any:

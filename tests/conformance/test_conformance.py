@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.domain.keys import KeyState, ObservedUser, differences
+from core.domain.models import find_faults
 from core.domain.pushes import Probe
 from core.errors import RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
@@ -383,7 +384,7 @@ async def test_it_answers_that_it_is_ready(subject: Subject) -> None:
 
 
 async def test_its_models_have_a_price(subject: Subject) -> None:
-    assert not set(COSTS) & set(await subject.gateway.find_unpriced_models())
+    assert not set(COSTS) & set(find_faults(await subject.gateway.list_deployments()).unpriced)
     told = (await subject.get("/models")).json()
     assert set(COSTS) <= {model["id"] for model in told["data"]}
 

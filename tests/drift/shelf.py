@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from core.domain.routes import PROOFLESS, paths_of
 from dev.stack import ROOT, Stack
 from tests.support import Connection, eventually
 
@@ -46,7 +47,8 @@ HELD = """
 USERS = 'copy "LiteLLM_UserTable" (user_id, max_budget, spend) from stdin'
 TOKENS = """
     copy "LiteLLM_VerificationToken" (token, key_name, user_id, max_budget, budget_duration, rpm_limit,
-      tpm_limit, metadata, key_type, allowed_routes, blocked) from stdin"""  # fmt: skip
+      tpm_limit, metadata, key_type, allowed_routes, max_parallel_requests,
+      blocked) from stdin"""  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Shelf:
                     copy.write_row((user_id, 10.0, 2.0))
             with cursor.copy(TOKENS.encode()) as copy:
                 for key_hash, user_id, key_id, mark in rows:
-                    copy.write_row(token(key_hash, user_id, {"keyfund": mark, "keyfund_key_id": key_id}))
+                    copy.write_row(token(key_hash, user_id, marks(mark, key_id)))
                 for number in range(OTHERS):
                     # Of another installation, of somebody without one, and one that is not even hashed.
                     metadata = {"keyfund": "another"} if number % 2 else {}
@@ -220,4 +222,11 @@ class Shelf:
 def token(digest: str, user_id: str, metadata: Json, period: str | None = "30d") -> tuple[object, ...]:
     """A key's row as LiteLLM keeps one that Keyfund made."""
     limits = (10.0, period, 100, 10_000)
-    return (digest, "sk-...", user_id, *limits, json.dumps(metadata), "llm_api", "{llm_api_routes}", False)
+    routes = list(paths_of(PROOFLESS))
+    return (digest, "sk-...", user_id, *limits, json.dumps(metadata), "default", routes, 10, False)
+
+
+def marks(installation_id: str, key_id: str) -> Json:
+    """Our part of a key's metadata."""
+    guard = {"in_flight": 20, "routes": {}}
+    return {"keyfund": installation_id, "keyfund_key_id": key_id, "keyfund_guard": guard}

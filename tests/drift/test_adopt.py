@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 
+from core.domain.routes import PROOFLESS, paths_of
 from tests.drift.shelf import Json, Shelf
 
 STRING = "sk-from-before-{:016}"
@@ -78,7 +79,8 @@ def test_old_keys_are_shown_then_taken_over_and_held_by_the_wallet(shelf: Shelf,
     for key, budget, duration in ((capped, 5.0, "1d"), (free, 10.0, None)):
         info = shelf.shown(hashed(key))
         assert (info["user_id"], info["max_budget"], info["budget_duration"]) == (account, budget, duration)
-        assert info["allowed_routes"] == ["llm_api_routes"]
+        assert info["allowed_routes"] == list(paths_of(PROOFLESS))
+        assert info["max_parallel_requests"] == 10
         assert call(shelf, key).status_code == 200
         assert row_of(shelf, key)["sync_status"] == "synced"
     assert shelf.shown(hashed(stopped))["blocked"]

@@ -4,6 +4,7 @@ import time
 from hashlib import sha256
 from threading import Thread
 
+from core.domain.routes import PROOFLESS, paths_of
 from tests.drift.shelf import Ended, Json, Shelf
 from tests.support import eventually
 
@@ -44,14 +45,16 @@ def test_what_could_not_be_compared_is_never_a_zero(shelf: Shelf) -> None:
 
 def test_each_kind_of_difference_is_named_then_mended_and_others_are_left_alone(shelf: Shelf) -> None:
     strangers = shelf.strangers()
-    limits, gone, team, routes, budget, spend, revoked, stopped, lost, blocked = (
-        shelf.key(number) for number in range(11, 21)
+    limits, gone, team, routes, budget, spend, revoked, stopped, lost, blocked, unmarked, parallel = (
+        shelf.key(number) for number in range(11, 23)
     )
     shelf.change_key(limits, "rpm_limit = 7")
     shelf.lose("LiteLLM_VerificationToken", "token", gone["key_hash"])
     of_team = shelf.ask("POST", "/team/new", json={"team_alias": "another"}).json()["team_id"]
     shelf.change_key(team, f"team_id = '{of_team}'")
     shelf.change_key(routes, "allowed_routes = '{}'")
+    shelf.change_key(unmarked, """metadata = '{"team": "blue"}'""")
+    shelf.change_key(parallel, "max_parallel_requests = null")
     shelf.change_user(budget["user_id"], "max_budget = 1000")
     shelf.change_user(spend["user_id"], "spend = 0.5")
     # As after a restore of LiteLLM's database: revoked, deleted there, and back.
@@ -68,6 +71,8 @@ def test_each_kind_of_difference_is_named_then_mended_and_others_are_left_alone(
         f"key {gone['id']}": "missing",
         f"key {team['id']}": "escaped",
         f"key {routes['id']}": "escaped",
+        f"key {unmarked['id']}": "escaped",
+        f"key {parallel['id']}": "different",
         f"account {budget['user_id']}": "different",
         f"account {spend['user_id']}": "backwards",
         f"key {revoked['id']}": "alive",
@@ -95,7 +100,11 @@ def test_each_kind_of_difference_is_named_then_mended_and_others_are_left_alone(
     assert shelf.key(12)["last_error"].startswith("litellm_key_vanished")
     assert shelf.shown(limits["key_hash"])["rpm_limit"] == 100
     assert shelf.shown(team["key_hash"])["team_id"] is None
-    assert shelf.shown(routes["key_hash"])["allowed_routes"] == ["llm_api_routes"]
+    assert shelf.shown(routes["key_hash"])["allowed_routes"] == list(paths_of(PROOFLESS))
+    guard = {"in_flight": 20, "routes": {}}
+    assert shelf.shown(unmarked["key_hash"])["metadata"]["keyfund_guard"] == guard
+    assert shelf.shown(unmarked["key_hash"])["metadata"]["team"] == "blue"
+    assert shelf.shown(parallel["key_hash"])["max_parallel_requests"] == 10
     assert shelf.shown(stopped["key_hash"])["blocked"]
     assert not shelf.shown(blocked["key_hash"])["blocked"]
     # Spent money stays spent: 10 dollars less the 2 that were booked; LiteLLM remembers 50 cents of them.
@@ -118,16 +127,27 @@ def test_a_role_is_named_until_a_person_takes_it_back(shelf: Shelf) -> None:
     shelf.drift().report(0)
 
 
-def test_the_worker_compares_at_night(shelf: Shelf) -> None:
-    key = shelf.key(41)
+def test_the_worker_compares_all_keys_all_the_time_at_little_of_litellm_s(shelf: Shelf) -> None:
+    key, gone = shelf.key(41), shelf.key(42)
     shelf.change_key(key, "tpm_limit = 1")
-    shelf.db.execute("update keyfund.chores set due_at = now() where name = 'drift'")
+    shelf.lose("LiteLLM_VerificationToken", "token", gone["key_hash"])
+    shelf.db.execute(
+        "update keyfund.drift_round set due_at = now(), page = 1, after_hash = '', report = null,"
+        " lease_token = null, lease_expires_at = null"
+    )
+    before = shelf.one("select coalesce(max(id), 0) from keyfund.drift_reports")
+    seconds = 300 * max(1, shelf.keys // 10_000)
     with shelf.working():
-        done_tonight = "select due_at = keyfund.next_night() from keyfund.chores where name = 'drift'"
-        assert eventually(lambda: bool(shelf.one(done_tonight)), seconds=240)
-        assert eventually(lambda: shelf.shown(key["key_hash"])["tpm_limit"] == 10_000, seconds=60)
-    kinds = shelf.one("select report -> 'kinds' from keyfund.drift_reports order by id desc limit 1")
-    assert {kind for kind, count in kinds.items() if count} == {"different"}
+        assert eventually(lambda: shelf.shown(key["key_hash"])["tpm_limit"] == 10_000, seconds=seconds)
+        assert eventually(lambda: shelf.key(42)["sync_status"] == "failed", seconds=seconds)
+        assert shelf.key(42)["last_error"].startswith("litellm_key_vanished")
+        ended = "select max(id) > %s from keyfund.drift_reports"
+        assert eventually(lambda: bool(shelf.one(ended, before)), seconds=seconds)
+    report = shelf.one("select report from keyfund.drift_reports where id > %s order by id limit 1", before)
+    assert (report["kinds"]["different"], report["kinds"]["missing"]) == (1, 1)
+    share = """select (report ->> 'call_seconds')::float / extract(epoch from ended_at - began_at)
+        from keyfund.drift_reports where id > %s order by id limit 1"""
+    assert 0 < float(shelf.one(share, before)) < 0.055  # 5 %, and the last slice's rest is not in it
 
 
 def test_keys_that_come_and_go_during_the_walk_are_no_difference(shelf: Shelf) -> None:

@@ -253,7 +253,7 @@ def test_the_limit_of_keys_holds_for_creates_at_once(bare: Bare) -> None:
     try:
         answers = at_once([lambda: bare.rpc(user, "create_virtual_key")] * 20)
     finally:
-        bare.db.execute("update keyfund.settings set keys_per_account = 1000")
+        bare.db.execute("update keyfund.settings set keys_per_account = default")
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [409] * 15
 
 

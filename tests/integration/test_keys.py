@@ -1,9 +1,11 @@
 """Keys over PostgREST and over HTTP, and whose they are."""
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 
+from core.domain.routes import PATHS, PROOFLESS, paths_of
 from tests.integration.world import World, until
 
 
@@ -20,7 +22,44 @@ def test_a_key_made_over_http_is_pushed_and_listed(world: World) -> None:
     info = world.key_info(made)
     assert (info["user_id"], info["rpm_limit"], info["tpm_limit"]) == (user.id, 7, 10_000)
     assert (info["max_budget"], info["budget_duration"]) == (10.0, "30d")
+    assert (info["max_parallel_requests"], info["allowed_routes"]) == (10, list(paths_of(PROOFLESS)))
     assert world.call(made).status_code == 200
+
+
+CLOSED = [
+    ("GET", "/v1/files"),
+    ("GET", "/v1/batches"),
+    ("POST", "/v1/batches"),
+    ("GET", "/v1/vector_stores"),
+    ("POST", "/v1/realtime/client_secrets"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/messages"),
+    ("POST", "/v1/images/generations"),
+    ("POST", "/v1/audio/speech"),
+    ("GET", "/openai_passthrough/v1/files"),
+    ("POST", "/openai/deployments/mock-small/chat/completions"),
+    ("POST", "/engines/mock-small/chat/completions"),
+]
+
+
+def test_a_key_reaches_its_open_routes_alone(world: World) -> None:
+    key = world.synced_key(world.sign_up())
+    for path in PATHS["chat"]:
+        body = {"model": "mock-small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 20}
+        assert world.ask(key, "POST", path, json=body).status_code == 200
+    for path in ("/v1/models", "/models"):
+        assert world.ask(key, "GET", path).status_code == 200
+    answers = {
+        f"{method} {path}": world.ask(key, method, path, json={}).status_code for method, path in CLOSED
+    }
+    assert answers == dict.fromkeys(answers, 403)
+
+
+def test_a_key_has_at_most_ten_calls_in_flight(world: World) -> None:
+    key = world.synced_key(world.sign_up())
+    with ThreadPoolExecutor(13) as pool:
+        calls = [pool.submit(world.call, key, "live-small", "[delay 3]") for _ in range(13)]
+    assert sorted(call.result().status_code for call in calls) == [200] * 10 + [429] * 3
 
 
 def test_a_key_cannot_manage_keys(world: World) -> None:
@@ -172,10 +211,12 @@ def test_a_deleted_account_leaves_nothing_that_works(world: World) -> None:
 def test_a_suspended_account_cannot_spend_and_comes_back(world: World) -> None:
     user = world.sign_up()
     key = world.synced_key(user)
+    assert world.call(key, "live-free").status_code == 200
     world.db.execute("update public.profiles set status = 'suspended' where id = %s", [user.id])
     until(lambda: world.wallet(user)["max_budget"] == 0.0, what="its wallet is 0")
-    # LiteLLM shows a budget a moment before it acts on it.
-    until(lambda: world.call(key).status_code == 422, seconds=10, what="it cannot spend")
+    until(lambda: world.keys(user)[0]["sync_status"] == "synced", what="its key is blocked")
+    for model in ("mock-small", "live-free"):  # a model that costs nothing asks for no wallet
+        assert world.call(key, model).status_code == 401
     refused = world.api(user, "POST", "/api/keys/manage", json={})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "account_suspended")
     refused = world.api(user, "POST", "/api/credits/checkout", json={"package_id": "starter-ngn"})

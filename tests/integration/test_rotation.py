@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.integration.world import Json, World, until
 from tests.support import User
 
@@ -63,19 +65,66 @@ def test_a_rotation_under_load_refuses_no_call(world: World) -> None:
     assert len(world.api(user, "GET", "/api/keys/manage").json()["keys"]) == 1
 
 
+@pytest.fixture
+def quick_flush(world: World) -> Iterator[None]:
+    """The stack's LiteLLM writes its spend down within six seconds."""
+    world.db.execute("update keyfund.settings set spend_settles_seconds = 8")
+    yield
+    world.db.execute("update keyfund.settings set spend_settles_seconds = default")
+
+
+def until_synced(world: World, user: User, key: Json) -> None:
+    until(lambda: shown(world, user, key)["sync_status"] == "synced", what="the new string is synced")
+
+
+@pytest.mark.usefixtures("quick_flush")
 def test_a_rotated_key_has_what_the_old_string_left_of_its_cap(world: World) -> None:
     user = world.sign_up()
     key = world.synced_key(user, max_budget=350)
     for _ in range(2):
         assert world.call(key, "mock-costly").status_code == 200
-    until(lambda: world.key_info(key)["spend"] > 2, what="LiteLLM has counted both calls")
     rotated = rotate(world, user, key, 0)
-    until(lambda: shown(world, user, key)["sync_status"] == "synced", what="the new string is synced")
+    until_synced(world, user, key)
     assert shown(world, user, key)["max_budget"] == 350
     assert world.key_info(rotated)["max_budget"] == 1.49  # 3.50 less 2.0016, rounded up to a cent
     assert world.call(rotated, "mock-costly").status_code == 200
     assert world.call(rotated, "mock-costly").status_code == 422
     until(lambda: world.call(key).status_code == 401, what="the old string is stopped")
+
+
+def spend_all(world: World, key: Json) -> int:
+    """Call until the string's cap refuses; returns how often it did not."""
+    calls = 0
+    while (answer := world.call(key, "mock-large")).status_code == 200:
+        calls += 1
+    assert answer.status_code == 422, answer.text
+    return calls
+
+
+@pytest.mark.usefixtures("quick_flush")
+@pytest.mark.parametrize("by", ["owner", "administrator"])
+def test_a_cap_holds_over_all_strings_that_a_key_has_in_a_period(world: World, admin: User, by: str) -> None:
+    """Each former string is spent to its end and revoked as soon as the next one works."""
+    user = world.sign_up()
+    key = world.synced_key(user, **({"max_budget": 100} if by == "owner" else {}))
+    if by == "administrator":
+        ceiling = {"key_id": key["id"], "reason": "a dollar a period", "max_budget": 100}
+        assert world.rest(admin, "POST", "/rpc/limit_virtual_key", json=ceiling).status_code == 200
+        until_synced(world, user, key)
+    calls = 0
+    for _ in range(4):
+        assert world.call(key, "mock-large").status_code == 200
+        calls += 1
+        rotated = rotate(world, user, key, 600)
+        former = shown(world, user, key)["former"]
+        until_synced(world, user, key)
+        calls += spend_all(world, key)
+        world.api(user, "DELETE", f"/api/keys/manage/{former['id']}").raise_for_status()
+        key = rotated
+        until(lambda key=key: world.key_info(key)["max_budget"] > 0.05, what="the rest came back")  # type: ignore[misc]
+    calls += spend_all(world, key)
+    until(lambda: world.wallet(user)["spend"] > calls * 0.048 - 0.001, what="LiteLLM has written it down")
+    assert 0.9 < world.wallet(user)["spend"] <= 1
 
 
 def test_twenty_keys_are_not_twenty_times_the_rate(world: World) -> None:

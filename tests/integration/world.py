@@ -213,14 +213,15 @@ class World:
         info: Json = answer.json()["info"]
         return info
 
-    def call(self, key: Json, model: str = "mock-small") -> httpx.Response:
+    def call(self, key: Json, model: str = "mock-small", text: str = "Hello") -> httpx.Response:
         """A model call with somebody's key."""
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 20}
-        return self.http.post(
-            f"{self.env['LITELLM_BASE_URL']}/v1/chat/completions",
-            headers={"Authorization": f"Bearer {key['litellm_key_id']}"},
-            json=body,
-        )
+        body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 20}
+        return self.ask(key, "POST", "/v1/chat/completions", json=body)
+
+    def ask(self, key: Json, method: str, path: str, **request: Any) -> httpx.Response:
+        """Any request to LiteLLM with somebody's key."""
+        headers = {"Authorization": f"Bearer {key['litellm_key_id']}"}
+        return self.http.request(method, f"{self.env['LITELLM_BASE_URL']}{path}", headers=headers, **request)
 
 
 def dumps(document: Json, variant: int) -> bytes:

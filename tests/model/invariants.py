@@ -47,6 +47,7 @@ def check(world: World) -> None:
     each_payment_counts_once(world)
     each_identity_is_granted_once(world)
     nobody_spends_beyond_their_wallet(world)
+    no_key_spends_beyond_its_cap(world)
     nobody_is_charged_for_more_than_they_spent(world)
     each_key_belongs_to_its_owner(world)
     no_key_is_ever_open(world)
@@ -77,6 +78,12 @@ def each_identity_is_granted_once(world: World) -> None:
 
 def nobody_spends_beyond_their_wallet(world: World) -> None:
     assert world.overdrafts == []
+
+
+def no_key_spends_beyond_its_cap(world: World) -> None:
+    """Over all of its strings, in a period longer than any of these stories."""
+    for key_id, spent in world.spent_by_key.items():
+        assert spent <= world.caps[key_id], (key_id, spent, world.caps[key_id])
 
 
 def nobody_is_charged_for_more_than_they_spent(world: World) -> None:

@@ -37,7 +37,7 @@ PAYMENTS = st.sampled_from(["right", "right", "with_fees", "underpaid", "other_c
 PERCENT = st.sampled_from([1, 33, 50, 100])
 RESOLUTIONS = st.sampled_from(["declined", "merchant-accepted", "auto-accepted"])
 LEFT = st.sampled_from(["failed", "abandoned", "ongoing"])
-JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete", "retire"])
+JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete", "retire", "count"])
 ADJUSTMENTS = st.sampled_from([-200, -30, 40])
 TAMPERING = st.sampled_from(
     [
@@ -111,6 +111,34 @@ class Machine(RuleBasedStateMachine):
         rows = self.world.key_rows(self.someone(number))
         if rows:
             self.world.rotate(self.someone(number), str(rows[key % len(rows)]["id"]), overlap)
+
+    @rule(number=NUMBER, overlap=st.sampled_from([0, 500]), cap=st.sampled_from([150, 250, 250]))
+    def spend_with_each_string_of_a_rotated_key(self, number: int, overlap: int, cap: int) -> None:
+        """Most of the cap is spent, then a rotation that goes well, then all that either string gives."""
+        person = self.someone(number)
+        made = self.world.owner_calls(person, "create_virtual_key", max_budget=cap)
+        if made is None:
+            return
+        self.world.work("push")
+        for _ in range(cap // 100):
+            self.world.spend(person, self.place_of(person, str(made["id"])), "mock-costly")
+        self.world.rotate(person, str(made["id"]), overlap)
+        for _ in range(2):
+            for name in ("push", "count", "push"):
+                self.world.work(name)
+            for number_of_key in range(len(self.world.key_rows(person))):
+                self.world.spend(person, number_of_key, "mock-large")
+                self.world.spend(person, number_of_key, "mock-costly")
+            self.world.let_pass(31)
+
+    def place_of(self, person: Person, key_id: str) -> int:
+        return [str(row["id"]) for row in self.world.key_rows(person)].index(key_id)
+
+    @rule(number=NUMBER, key=NUMBER, ceiling=st.sampled_from([None, 150, 100_000]))
+    def set_a_ceiling(self, number: int, key: int, ceiling: int | None) -> None:
+        rows = self.world.key_rows(self.someone(number))
+        if rows:
+            self.world.limit(str(rows[key % len(rows)]["id"]), ceiling)
 
     @rule(number=NUMBER, key=NUMBER, cap=CAPS)
     def limit_key(self, number: int, key: int, cap: int | None) -> None:

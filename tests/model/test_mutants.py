@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -10,6 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from core.domain.keys import ObservedKey, ObservedUser, WantedKey
+from core.domain.pushes import KeyResult
 from core.flows import push
 from tests.model.machine import Machine
 from tests.model.test_model import SETTINGS
@@ -30,6 +32,11 @@ WRONG_SQL = {
     "what was spent before LiteLLM forgot it can be spent again": Change(
         "budget_micros", "- p_account.booked_micros + p_account.seen_micros", ""
     ),
+    "each string of a rotated key may spend the whole cap": Change(
+        "cap_cents",
+        "greatest(0, keyfund.bound_cents(p_key) - keyfund.taken_cents(p_key))",
+        "p_key.max_budget",
+    ),
     "an unknown outcome of the wallet is not waited out": Change(
         "finish_push", "v_settled := v_account.unsettled_until is null or v_account.unsettled_until <= now()",
         "v_settled := true",
@@ -48,7 +55,7 @@ WRONG_SQL = {
 }  # fmt: skip
 
 
-SOME = len(WRONG_SQL) if os.environ.get("LONG") else 3
+SOME = len(WRONG_SQL) if os.environ.get("LONG") else 4
 
 
 @pytest.mark.timeout(600)
@@ -68,8 +75,16 @@ async def _believes_every_200(self: Any, key: WantedKey) -> ObservedKey | None:
     return None
 
 
+_push_key = push._Attempt._push_key
+
+
+async def _waits_for_no_count(self: Any, key: WantedKey) -> KeyResult | None:
+    return await _push_key(self, replace(key, previous_hash=None))
+
+
 WRONG_PYTHON: dict[str, tuple[str, Callable[..., Any]]] = {
     "a lower spend is not looked at": ("_decide_budget", _does_not_look_back),
+    "a new string does not wait for what the former one spent": ("_push_key", _waits_for_no_count),
     "a key is not read back": ("_converge", _believes_every_200),
 }
 

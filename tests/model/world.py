@@ -1,6 +1,7 @@
 """Everything at once: the real database and product, LiteLLM, Paystack, people, time, and what goes wrong."""
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -43,7 +44,7 @@ from tests.model.wire import Wire
 from tests.support import Database, as_role
 from worker.jobs.payments import HandleEvents, SweepPaystack, VerifyOrders
 from worker.jobs.runner import Job
-from worker.jobs.sync import DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
+from worker.jobs.sync import CountShares, DeleteKeys, ProbeLiteLLM, PushAccounts, SettleUsage
 from worker.jobs.upkeep import HealAccounts, RetireKeys
 
 Row = dict[str, Any]
@@ -102,6 +103,8 @@ class World:
         self.overdrafts: list[str] = []
         self.tampered: set[str] = set()
         self.bounds = {10, 20}
+        self.caps: dict[str, float] = {}
+        self.spent_by_key: dict[str, int] = {}
         self.right: set[str] = set()
         self.wrong: set[str] = set()
         self.accepted: set[str] = set()
@@ -144,6 +147,7 @@ class World:
             "handle": HandleEvents(self.store, self.settler, at_once, lease_seconds),
             "verify": VerifyOrders(self.store, self.settler, at_once),
             "sweep": SweepPaystack(self.store, self.settler, self.paystack, every_seconds=900),
+            "count": CountShares(self.store, self.litellm, at_once=100),
             "delete": DeleteKeys(self.store, self.litellm, at_once=100),
             "settle": SettleUsage(self.store, self.litellm, every_seconds=20),
             "heal": HealAccounts(self.store, at_once=500),
@@ -254,11 +258,24 @@ class World:
         rows = self.key_rows(person)
         if not rows:
             return None
-        charge = self.sight.call(self.strings[str(rows[number % len(rows)]["id"])], model)
+        row = rows[number % len(rows)]
+        self.watch_caps()
+        charge = self.sight.call(self.strings[str(row["id"])], model)
+        if charge is not Charge.REFUSED:
+            key_id = str(row["successor_id"] or row["id"])
+            self.spent_by_key[key_id] = self.spent_by_key.get(key_id, 0) + round(COSTS[model] * 1_000_000)
         if charge is Charge.BILLED:
             person.bill.spend(round(COSTS[model] * 1_000_000))
             self._check_overdraft(person)
         return charge
+
+    def watch_caps(self) -> None:
+        """The highest cap that each key had, in micro-dollars, since people may spend up to each in turn."""
+        query = """select id, keyfund.bound_cents(k) as cents from public.virtual_keys k
+            where successor_id is null and state <> 'placeholder'"""
+        for row in self.rows(query):
+            cap = math.inf if row["cents"] is None else row["cents"] * 10_000
+            self.caps[str(row["id"])] = max(cap, self.caps.get(str(row["id"]), 0))
 
     def _check_overdraft(self, person: Person) -> None:
         """Judged when it is spent: a wallet may well fall below what was spent before."""
@@ -357,6 +374,12 @@ class World:
 
         self.engine.run(_refusable(settle()), plan)
 
+    def limit(self, key_id: str, ceiling_cents: int | None) -> None:
+        """A ceiling that the key's owner cannot go beyond; None: none."""
+        self.administrator_calls(
+            "limit_virtual_key", key_id=key_id, reason="so be it", max_budget=ceiling_cents
+        )
+
     def reconcile(self, plan: Plan = SMOOTH) -> Report | None:
         """Compare everything; None: the database was away."""
 
@@ -405,6 +428,8 @@ class World:
         for person in self.people:
             self.lose_user(person)
             person.bill.tamper(self.ticks)
+        self.watch_caps()
+        self.caps = dict.fromkeys(self.caps, math.inf)  # what its keys spent is lost with it
         self.standin.empty()
         self.engine.letters.clear()
 
@@ -438,13 +463,29 @@ class World:
     def land(self, letter: Letter) -> None:
         """A late request lands; what it raises may be spent until the product looks again, as it must."""
         before = {person.id: self.sight.user(person.id) for person in self.people}
+        budgets = self._key_budgets()
         self.engine.land(letter)
+        for key_id, budget in self._key_budgets().items():
+            if budget > budgets.get(key_id, 0):
+                self.caps[key_id] = math.inf
         self.ticks += 1
         for person in self.people:
             was, now = before[person.id], self.sight.user(person.id)
             raised = (now.budget_micros or 0) - (was.budget_micros or 0) if was and now else 0
             if raised > 0:
                 person.bill.forget(raised, 0, self.ticks)
+
+    def _key_budgets(self) -> dict[str, float]:
+        """What all strings of a key may spend together, as LiteLLM holds them just then."""
+        budgets: dict[str, float] = {}
+        query = """select coalesce(successor_id, id) as id, key_hash from public.virtual_keys
+            where key_hash is not null"""
+        for row in self.rows(query):
+            seen, key_id = self.sight.key(row["key_hash"]), str(row["id"])
+            if seen is not None and not seen.blocked:
+                cents = math.inf if seen.budget_cents is None else seen.budget_cents
+                budgets[key_id] = budgets.get(key_id, 0) + cents
+        return budgets
 
     # ----------------------------------------------------------------- time
 

@@ -23,6 +23,9 @@ CHATS: list[tuple[dict[str, Any], str]] = [
     ({"messages": []}, "messages"),
     ({"messages": "hello"}, "messages"),
     ({"messages": ["hello"]}, "messages"),
+    ({"messages": [{"role": "user", "content": 5}]}, "messages.content"),
+    ({"messages": [{"role": "user", "content": [{"text": 5}]}]}, "text"),
+    ({"messages": [{"role": "user", "content": [{"type": "file", "file_data": "é"}]}]}, "file_data"),
     ({"service_tier": "made-up"}, "service_tier"),
     ({"reasoning_effort": "made-up"}, "reasoning_effort"),
 ]

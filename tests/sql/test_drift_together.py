@@ -25,9 +25,8 @@ from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn, hash_of
 from tests.conformance.subject import settings_for
 from tests.model.rest import Rest
-from tests.sql.acting import account, by_owner, by_service, key, keys, let_pass, row, sign_up, value
+from tests.sql.acting import account, by_owner, by_service, key, keys, let_pass, sign_up, value
 from tests.support import Connection, Database
-from worker.jobs.drift import FindDrift
 
 OLD = "sk-from-before-0123456789"
 OPEN = list(paths_of(PROOFLESS))
@@ -162,35 +161,6 @@ async def test_a_key_that_vanished_is_named_once_and_then_waits_for_a_person(bot
     assert gone["key_hash"] not in both.standin.rows  # never created again
     report = await both.find()
     assert (report.total, report.waiting, report.compared) == (0, 1, 1)
-
-
-async def test_once_a_night_one_worker_has_it_mended(both: Both) -> None:
-    (user_id,) = await both.people(1)
-    both.row(user_id).rpm_limit = 7
-    job = FindDrift(both.store, DriftFinder(both.store, both.litellm))
-    assert await job.run_once() == 0
-    await both.push()
-    assert both.row(user_id).rpm_limit == 7  # it is not night yet
-    both.db.execute("update keyfund.chores set due_at = now() where name = 'drift'")
-    await job.run_once()
-    assert value(both.db, "select due_at = keyfund.next_night() from keyfund.chores where name = 'drift'")
-    status = by_service(both.db, "read_status")
-    assert (status["drift"]["different"], status["drift"]["extra"]) == (1, 0)
-    assert status["drift_compared_at"] is not None
-    kept = row(both.db, "select complete, differences, report from keyfund.drift_reports")
-    assert (kept["complete"], kept["differences"]) == (True, 1)
-    assert [one["kind"] for one in kept["report"]["named"]] == ["different"]
-    await both.push()
-    assert both.row(user_id).rpm_limit == 100
-
-
-async def test_a_comparison_that_was_cut_short_is_made_again_within_the_hour(both: Both) -> None:
-    await both.people(1)
-    both.standin.master_key = "sk-another-master-key"
-    both.db.execute("update keyfund.chores set due_at = now() where name = 'drift'")
-    await FindDrift(both.store, DriftFinder(both.store, both.litellm)).run_once()
-    left = "select due_at - now() between '50 minutes' and '1 hour' from keyfund.chores where name = 'drift'"
-    assert value(both.db, left)
 
 
 async def test_extras_are_blocked_and_others_never_touched(both: Both) -> None:

@@ -18,6 +18,7 @@ from tests.sql.acting import (
     open_order,
     sign_up,
     synced_key,
+    value,
     wait_until_blocked,
 )
 from tests.support import Connection, Database
@@ -79,8 +80,15 @@ CHANGES: dict[str, Callable[[Connection, UUID, UUID], object]] = {
         db, user_id, "update_virtual_key", key_id=key_id, rpm_limit=7
     ),
     "retire": lambda db, _user_id, _key_id: by_service(db, "retire_keys", p_limit=10),
-    "period": lambda db, _user_id, key_id: by_service(
-        db, "record_period", p_key_id=key_id, p_previous_hash="x", p_spent_cents=1, p_ends_at=None
+    "count": lambda db, _user_id, key_id: by_service(
+        db,
+        "count_share",
+        p_key_hash=value(db, "select key_hash from public.virtual_keys where successor_id = %s", key_id),
+        p_is_there=False,
+        p_is_blocked=False,
+        p_budget_cents=None,
+        p_spent_cents=None,
+        p_resets_at=None,
     ),
 }
 

@@ -434,9 +434,11 @@ def test_a_rotated_key_s_period_counts_what_the_string_before_spent(db: Connecti
     made = synced_key(db, user_id, max_budget=500)
     ends = datetime.now(UTC) + timedelta(days=3)
     see(db, made["key_hash"], 1_000_000, ends)
-    by_owner(db, user_id, "rotate_virtual_key", key_id=made["id"])
-    before = {"p_previous_hash": made["key_hash"], "p_spent_cents": 100, "p_ends_at": ends}
-    by_service(db, "record_period", p_key_id=made["id"], **before)
+    by_owner(db, user_id, "rotate_virtual_key", key_id=made["id"], overlap_seconds=0)
+    finish(db, claim(db, user_id))
+    let_pass(db, 31)
+    before = {"p_is_there": True, "p_is_blocked": True, "p_budget_cents": 500, "p_spent_cents": 100}
+    by_service(db, "count_share", p_key_hash=made["key_hash"], p_resets_at=ends, **before)
     see(db, key(db, made["id"])["key_hash"], 200_000, ends)
     assert by_owner(db, user_id, "read_key_periods")[str(made["id"])]["spent_cents"] == 120
 

@@ -12,7 +12,7 @@ from dev import redis
 from dev.child import StackError
 from dev.litellm import Proxy, config
 from dev.stack import Stack
-from tests.stack.test_litellm import Proxy as Client
+from tests.stack.proxy import Proxy as Client
 from tests.support import eventually
 
 CALLS_OF_A_WALLET = 25

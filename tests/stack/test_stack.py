@@ -75,7 +75,7 @@ def test_the_env_file_is_private_and_names_every_address_and_key(stack: Stack) -
     file = stack.home / "env"
     contract = (
         "SUPABASE_URL SUPABASE_ANON_KEY SUPABASE_SERVICE_ROLE_KEY DATABASE_URL LITELLM_BASE_URL "
-        "LITELLM_MASTER_KEY PAYSTACK_BASE_URL PAYSTACK_SECRET_KEY WEBHOOK_BASE_URL"
+        "LITELLM_MASTER_KEY PROVIDER_BASE_URL PAYSTACK_BASE_URL PAYSTACK_SECRET_KEY WEBHOOK_BASE_URL"
     )
     assert set(contract.split()) <= set(dotenv_values(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -121,6 +121,7 @@ async def test_an_outage_is_transient(litellm: LiteLLM, status: int) -> None:
 async def test_our_own_wrong_credentials_park_nobody(litellm: LiteLLM, status: int) -> None:
     with respx.mock:
         respx.post(f"{BASE}/user/update").respond(status, json={"error": {"type": "token_not_found_in_db"}})
+        respx.get(f"{BASE}/v2/user/info").respond(status, json={"error": {"type": "token_not_found_in_db"}})
         with pytest.raises(TransientError, match="check LITELLM_MASTER_KEY"):
             await litellm.write_wallet("u1", 1)
 
@@ -228,3 +229,30 @@ async def test_a_write_that_is_repeated_takes_no_longer_than_one_call_may(litell
     assert caught.value.outcome_unknown
     assert len(sent) == 2
     assert time.monotonic() - began < 3  # two seconds, not those of each attempt
+
+
+async def test_a_403_of_a_create_where_a_read_works_names_the_setting_that_forbids_it(
+    litellm: LiteLLM,
+) -> None:
+    with respx.mock:
+        respx.post(f"{BASE}/key/generate").respond(403, json={"error": {"type": "internal_server_error"}})
+        respx.get(f"{BASE}/v2/user/info").respond(404, json={"error": {"type": "not_found_error"}})
+        with pytest.raises(RefusedError, match="disable_custom_api_keys"):
+            await litellm.create_key(WANTED)
+
+
+async def test_a_403_of_any_other_write_where_a_read_works_is_a_refusal(litellm: LiteLLM) -> None:
+    with respx.mock:
+        respx.post(f"{BASE}/key/update").respond(403, json={"error": {"type": "internal_server_error"}})
+        respx.get(f"{BASE}/v2/user/info").respond(json={})
+        with pytest.raises(RefusedError) as refusal:
+            await litellm.update_key(WANTED)
+    assert (refusal.value.code, refusal.value.status) == ("litellm_forbidden", 403)
+
+
+async def test_a_403_of_reads_too_is_a_wrong_key(litellm: LiteLLM) -> None:
+    with respx.mock:
+        respx.post(f"{BASE}/key/generate").respond(403, json={"error": {"type": "auth_error"}})
+        respx.get(f"{BASE}/v2/user/info").respond(403, json={"error": {"type": "auth_error"}})
+        with pytest.raises(TransientError, match="LITELLM_MASTER_KEY"):
+            await litellm.create_key(WANTED)

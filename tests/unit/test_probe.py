@@ -24,9 +24,6 @@ class Proxy:
         if not self.answers:
             raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.")
 
-    async def find_unpriced_models(self) -> list[str]:
-        return []
-
 
 async def test_the_return_of_litellm_is_logged_once() -> None:
     proxy = Proxy()

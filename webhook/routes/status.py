@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from webhook.services import CallerHere, Services, ServicesHere
+from webhook.tokens import Caller
 
 
 class LiteLLMState(BaseModel):
@@ -15,6 +16,8 @@ class LiteLLMState(BaseModel):
 
 
 class LiteLLMStatus(BaseModel):
+    """``warnings``: what endangers wallets, for administrators alone; a worker looks once a minute."""
+
     configured: bool
     connected: bool
     breaker: Literal["closed", "open", "half-open"]
@@ -46,7 +49,7 @@ class Status(BaseModel):
     worker: Worker
 
 
-async def read(_caller: CallerHere, services: ServicesHere) -> Status:
+async def read(caller: CallerHere, services: ServicesHere) -> Status:
     """What is configured, whether LiteLLM answers, what is behind, and when a worker was last heard of."""
     status = await services.parts.store.read_status()
     return Status(
@@ -55,12 +58,18 @@ async def read(_caller: CallerHere, services: ServicesHere) -> Status:
             connected=_connected(services, status),
             breaker=status["breaker"],
             last_ok_at=status["litellm_last_ok_at"],
-            warnings=status["litellm_warnings"],
+            warnings=await _warnings(caller, services, status),
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
         backlog=Backlog(**{name: status[name] for name in Backlog.model_fields}),
         worker=Worker(last_seen=status["worker_last_seen"]),
     )
+
+
+async def _warnings(caller: Caller, services: Services, status: dict[str, Any]) -> list[str]:
+    """Nobody else is told of a fence that is missing."""
+    warnings: list[str] = status["litellm_warnings"]
+    return warnings if warnings and await services.store_of(caller).is_administrator() else []
 
 
 async def describe_litellm(services: Services) -> LiteLLMState:

@@ -5,11 +5,13 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from core.domain.pushes import Push, Reading, SpendPage
+from core.domain.pushes import Push, Reading, SpendPage, lost_keys
 from core.domain.usage import ToRoll
 from core.errors import KeyfundError
+from core.flows.drift import DriftFinder, tell
 from core.flows.push import Pusher
 from core.flows.usage import UsageReader, tomorrow
+from core.flows.watch import Watcher
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
 from core.store import ServiceStore
@@ -91,25 +93,41 @@ class ProbeLiteLLM:
             if self.away:
                 self.away = False
                 log.info("litellm.back")
-            await self.store.report_gateway(ok=True, warnings=await self._warnings())
+            await self.store.report_gateway(ok=True)
         return 0
-
-    async def _warnings(self) -> list[str]:
-        """What of the doctor's questions can be asked for nothing, all the time."""
-        try:
-            unpriced = await self.litellm.find_unpriced_models()
-        except KeyfundError:
-            return []  # a key of fewer rights may not ask
-        return [f"Without a price, so outside every wallet: {', '.join(unpriced)}."] if unpriced else []
 
 
 @dataclass(frozen=True, slots=True)
+class WatchLiteLLM:
+    """Keep what an administrator is warned of up to date: one worker looks, once a minute."""
+
+    store: ServiceStore
+    watcher: Watcher
+    every_seconds: int
+
+    async def run_once(self) -> int:
+        if not await self.store.claim_watch(self.every_seconds):
+            return 0
+        try:
+            await self.store.record_warnings(await self.watcher.look())
+        except KeyfundError as error:
+            log.info("litellm.not_watched", error=str(error))
+        return 0
+
+
+@dataclass(slots=True)
 class SettleUsage:
-    """Book what LiteLLM shows as spent since the last time, and have a look where it shows less."""
+    """Book what LiteLLM shows as spent since the last time, and have a look where it shows less.
+
+    ``before``: the keys that had changed last when this worker looked the last time. One that is missing now
+    was lost, perhaps with its user: there is no row left that could show it.
+    """
 
     store: ServiceStore
     litellm: LiteLLM
     every_seconds: int
+    finder: DriftFinder | None = None
+    before: SpendPage | None = None
 
     async def run_once(self) -> int:
         reading = await self.store.claim_reading("litellm", self.every_seconds)
@@ -133,7 +151,14 @@ class SettleUsage:
                 booked += await self._book(reading, page)
         if booked:
             log.info("usage.settled", accounts=booked)
+        await self._look_for_lost(changes)
         return changes.newest
+
+    async def _look_for_lost(self, changes: SpendPage) -> None:
+        lost = lost_keys(self.before, changes) if self.before is not None else []
+        if lost and self.finder is not None:
+            tell(await self.finder.look_at(lost))
+        self.before = changes
 
     async def _book(self, reading: Reading, page: SpendPage) -> int:
         booked = await self.store.settle_usage(reading, page.spenders)
@@ -170,6 +195,27 @@ class RollUpUsage:
                 await self.usage.refresh(one.user_id, one.since, tomorrow(), one.booked_micros)
         except (KeyfundError, TimeoutError) as error:
             log.warning("usage.not_rolled_up", user_id=one.user_id, error=str(error) or "took too long")
+
+
+@dataclass(frozen=True, slots=True)
+class CountShares:
+    """Ask LiteLLM what former strings of rotated keys spent of their keys' caps."""
+
+    store: ServiceStore
+    litellm: LiteLLM
+    at_once: int
+
+    async def run_once(self) -> int:
+        """Returns how many were counted."""
+        counted = 0
+        for key_hash in await self.store.list_uncounted(self.at_once):
+            try:
+                shown = await self.litellm.read_key(key_hash)
+            except KeyfundError as error:
+                log.warning("key.not_counted", key_hash=key_hash, error=str(error))
+                break  # the next is asked the same LiteLLM: later
+            counted += await self.store.count_share(key_hash, shown)
+        return counted
 
 
 @dataclass(frozen=True, slots=True)

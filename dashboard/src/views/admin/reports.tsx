@@ -12,7 +12,7 @@ interface Report {
   report: unknown;
 }
 
-/** What the nightly comparisons found. */
+/** What the last comparisons found. */
 export const Reports = ({ turn }: { turn: number }) => (
   <div class="columns">
     <ReportCard heading="Reconciliation of the books" name="read_reconciliation" turn={turn} />
