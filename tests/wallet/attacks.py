@@ -21,8 +21,8 @@ WORK = 4500
 class Attack:
     """Requests sent with one key, so many at once.
 
-    ``names`` is what a refusal must name, and then none may be answered; None where some are answered and paid
-    for. ``overspends``: without the guard the bill exceeds ``most_micros``. ``opens`` are routes that an
+    ``names`` is what a refusal must name, and then none may be answered; None where some are answered and
+    paid for. ``overspends``: without the guard the bill exceeds ``most_micros``. ``opens`` are routes that an
     operator opened, with their models; ``limits`` are the key's.
     """
 
@@ -44,9 +44,7 @@ class Attack:
         """Attack with a new account's key."""
         customers = by_hand(site, self.opens, **self.limits)
         audit = Audit(site, customers, at_once=self.at_once, wallet_micros=self.most_micros)
-        attacked = audit.attack(self.path, self.requests)
-        print(f"{self}: {attacked.statuses}, billed {attacked.bill.owed_micros} micro-dollars")
-        return attacked
+        return audit.attack(self.path, self.requests)
 
 
 def times(count: int, body: Json, **more: Any) -> list[Json]:
@@ -101,8 +99,14 @@ ATTACKS = (
         names="extra_body",
         limits={"rpm_limit": 100, "tpm_limit": 10_000},
     ),
-    Attack("two limits, the lower one first", times(10, chat(max_tokens=WORK, max_completion_tokens=1)), names="max_"),
-    Attack("choices inside extra_body", times(10, chat(max_tokens=40, extra_body={"n": 100})), names="extra_body"),
+    Attack(
+        "two limits, the lower one first",
+        times(10, chat(max_tokens=WORK, max_completion_tokens=1)),
+        names="max_",
+    ),
+    Attack(
+        "choices inside extra_body", times(10, chat(max_tokens=40, extra_body={"n": 100})), names="extra_body"
+    ),
     Attack(
         "a limit that LiteLLM is to drop",
         times(10, chat(additional_drop_params=["max_tokens"])),
@@ -113,13 +117,21 @@ ATTACKS = (
         times(10, chat(model="live-small", max_tokens=WORK), params={"model": "live-large"}),
         names="model",
     ),
-    Attack("thirty models in one name", times(3, chat(model=",".join(["live-large"] * 30), max_tokens=1000)), names="model"),
+    Attack(
+        "thirty models in one name",
+        times(3, chat(model=",".join(["live-large"] * 30), max_tokens=1000)),
+        names="model",
+    ),
     Attack(
         "a model without a ceiling",
         times(10, chat(model="live-unbounded", max_tokens=400_000)),
         names="live-unbounded",
     ),
-    Attack("five hundred prompts", times(10, {"model": "live-large", "prompt": ["x"] * 500, "max_tokens": 10}), COMPLETIONS),
+    Attack(
+        "five hundred prompts",
+        times(10, {"model": "live-large", "prompt": ["x"] * 500, "max_tokens": 10}),
+        COMPLETIONS,
+    ),
     Attack("prompts above the step of a price", prompts(3, 210_000, "live-long")),
     Attack("prompts that are written to a cache", prompts(10, 20_000, "live-cached")),
     Attack(
@@ -129,8 +141,18 @@ ATTACKS = (
     ),
     Attack("a file in a prompt", times(10, chat() | {"messages": said([pdf(930_000)])})),
     # What LiteLLM reserves nothing for.
-    Attack("ten pictures in one call", pictures(1, "live-image", 10), "/v1/images/generations", opens={"images": ["live-image"]}),
-    Attack("ten times a picture", pictures(10, "live-image"), "/v1/images/generations", opens={"images": ["live-image"]}),
+    Attack(
+        "ten pictures in one call",
+        pictures(1, "live-image", 10),
+        "/v1/images/generations",
+        opens={"images": ["live-image"]},
+    ),
+    Attack(
+        "ten times a picture",
+        pictures(10, "live-image"),
+        "/v1/images/generations",
+        opens={"images": ["live-image"]},
+    ),
     Attack(
         "pictures of a model whose tokens are free",
         pictures(7, "live-zero-image"),
@@ -166,11 +188,27 @@ ATTACKS = (
         opens={"responses": ["live-large"]},
     ),
     # What is the operator's to say.
-    Attack("a service tier", times(10, chat(service_tier="priority")), names="service_tier", overspends=False),
-    Attack("a tool of the provider's", times(10, chat(tools=[{"type": "web_search"}])), names="tools", overspends=False),
-    Attack("another deployment", times(10, chat(deployment_id="o1-pro")), names="deployment_id", overspends=False),
-    Attack("a field that nobody knows", times(10, chat(min_new_tokens=WORK)), names="min_new_tokens", overspends=False),
-    Attack("headers for the provider", times(10, chat(headers={"x-a": "b"})), names="headers", overspends=False),
+    Attack(
+        "a service tier", times(10, chat(service_tier="priority")), names="service_tier", overspends=False
+    ),
+    Attack(
+        "a tool of the provider's",
+        times(10, chat(tools=[{"type": "web_search"}])),
+        names="tools",
+        overspends=False,
+    ),
+    Attack(
+        "another deployment", times(10, chat(deployment_id="o1-pro")), names="deployment_id", overspends=False
+    ),
+    Attack(
+        "a field that nobody knows",
+        times(10, chat(min_new_tokens=WORK)),
+        names="min_new_tokens",
+        overspends=False,
+    ),
+    Attack(
+        "headers for the provider", times(10, chat(headers={"x-a": "b"})), names="headers", overspends=False
+    ),
     Attack("a key for the provider", times(10, chat(api_key="sk-mine")), names="api_key", overspends=False),
     Attack(
         "retries and fallbacks",
@@ -180,7 +218,11 @@ ATTACKS = (
     ),
     Attack(
         "retries in headers",
-        times(1, chat("[delay 1]", model="live-small"), headers={"x-litellm-timeout": "0.3", "x-litellm-num-retries": "5"}),
+        times(
+            1,
+            chat("[delay 1]", model="live-small"),
+            headers={"x-litellm-timeout": "0.3", "x-litellm-num-retries": "5"},
+        ),
         names="x-litellm-timeout",
         overspends=False,
     ),

@@ -1,6 +1,6 @@
 """The LiteLLMs that are attacked, and the people who do it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -10,6 +10,23 @@ from dev.stack import Stack
 from tests.wallet.beside import beside, site_of
 from tests.wallet.customers import Registry
 from tests.wallet.site import Site
+
+Say = Callable[[str], None]
+SAID = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def say(pytestconfig: pytest.Config) -> Say:
+    """Puts a line below the run's results: what an attack came to is worth reading where nothing failed."""
+    return pytestconfig.stash.setdefault(SAID, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    if lines := config.stash.get(SAID, []):
+        terminalreporter.section("the wallet and the provider's bill")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture

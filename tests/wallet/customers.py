@@ -14,7 +14,9 @@ WALLET_MICROS = 10_000_000
 UNBOUNDED = {"rpm_limit": 1_000_000, "tpm_limit": 2_000_000_000}
 """No rate limit may hide what the wallet lets through."""
 
-LOOK = "select id::text, litellm_key_id from public.virtual_keys where sync_status = 'synced' and id = any(%s)"
+LOOK = (
+    "select id::text, litellm_key_id from public.virtual_keys where sync_status = 'synced' and id = any(%s)"
+)
 BOOKED = "select user_id::text, booked_micros from keyfund.accounts where user_id = any(%s)"
 
 
@@ -74,4 +76,3 @@ class Registry:
     def booked_micros(self, customers: Iterable[Customer]) -> dict[str, int]:
         """What Keyfund has booked as usage of each."""
         return dict(self.db.execute(BOOKED, [[one.id for one in customers]]).fetchall())
-

@@ -1,4 +1,4 @@
-"""What a request may carry beside what a route needs: fields, headers and parameters, each with odd values."""
+"""What a request may carry beside what a route needs: fields, headers, parameters, each with odd values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ TOKENS = 4500
 LARGE: Json = {"max_tokens": TOKENS, "max_completion_tokens": TOKENS, "n": 2, "model": "live-large"}
 LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
 ODD = (LARGE, TOKENS, list(LIMITS[:3]), 0, -1, 0.5, str(TOKENS), [LARGE], None, True)
-"""Nested, large, the names of the limits; zero, negative, fractional, text for a number, a list, null, true."""
+"""Nested, large, names of limits; zero, negative, fractional, text for a number, a list, null, true."""
 
 TEXTS = ("live-large", "0.3", "5", "true", '{"max_tokens": 4500}', "\u00e9", "")
 """Values of headers and of parameters in the address."""
@@ -31,7 +31,11 @@ ESPECIALLY: Mapping[str, tuple[Any, ...]] = {
         "live-*",
         "*",
     ),
-    "messages": ("text", [], [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
+    "messages": (
+        "text",
+        [],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+    ),
     "prompt": ([["a"] * 500], ["a"] * 500, [[1] * 500] * 20, [1, 2, 3]),
     "input": (["a"] * 500, [[1] * 500] * 20),
     "fallbacks": (["live-large"], [{"live-large": ["live-large"]}]),
@@ -56,7 +60,14 @@ BY_HAND = (
     *LIMITS,
     *("stream", "extra_body", "extra_headers", "extra_query", "drop_params", "no-log", "user_config"),
     *("api_base", "base_url", "api_key", "model_info", "litellm_params", "deployment_id", "timeout"),
-    *("max_tokens_to_sample", "max_new_tokens", "min_new_tokens", "num_predict", "generationConfig", "num_ctx"),
+    *(
+        "max_tokens_to_sample",
+        "max_new_tokens",
+        "min_new_tokens",
+        "num_predict",
+        "generationConfig",
+        "num_ctx",
+    ),
     *("inferenceConfig", "thinking", "reasoning", "budget_tokens", "candidateCount", "num_generations"),
     *("safety_settings", "provider", "plugins", "transforms", "route", "models", "options", "parameters"),
 )
@@ -66,7 +77,14 @@ INVENTED = ("x", "maxTokens", "max_tokens ", "MAX_TOKENS", "max-tokens", "__clas
 
 HEADERS = (
     *("openai-organization", "openai-project", "openai-beta", "anthropic-beta", "x-api-key", "api-key"),
-    *("x-goog-api-key", "helicone-auth", "x-pass-authorization", "langfuse_host", "x-openai-model", "x-stainless-timeout"),
+    *(
+        "x-goog-api-key",
+        "helicone-auth",
+        "x-pass-authorization",
+        "langfuse_host",
+        "x-openai-model",
+        "x-stainless-timeout",
+    ),
 )
 QUERY = (
     *("model", "max_tokens", "n", "deployment_id", "api-version", "api_version", "call_endpoint", "timeout"),
@@ -116,7 +134,9 @@ def volleys(known: Installed, route: str, *, thorough: bool) -> Iterator[Volley]
     else:
         few = 3 if route == "chat" else 1
         fields = [Addition("body", name, value) for name in read for value in values_of(name)[:few]]
-        yield from batches(fields + [Addition("header", name, value) for name in headers for value in TEXTS[:few]])
+        yield from batches(
+            fields + [Addition("header", name, value) for name in headers for value in TEXTS[:few]]
+        )
 
 
 def values_of(name: str) -> tuple[Any, ...]:

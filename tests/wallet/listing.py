@@ -1,9 +1,9 @@
 """What an installed LiteLLM knows by name, as one JSON document: run by its own virtual environment's Python.
 
 Routes come from the router itself with every feature loaded that LiteLLM loads at a first request: its
-OpenAPI leaves out hidden routes, websockets and mounted applications. Fields and headers come from its lists of
-parameters and from the text of its source, and the documented fields from the provider's own Python package,
-which is made from the published OpenAPI.
+OpenAPI leaves out hidden routes, websockets and mounted applications. Fields and headers come from its lists
+of parameters and from the text of its source, and the documented fields from the provider's own Python
+package, which is made from the published OpenAPI.
 """
 
 import json

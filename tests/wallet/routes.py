@@ -57,9 +57,9 @@ def installed(release: Release) -> Installed:
 def listed(release: Release) -> str:
     python = environment(ROOT, release) / "bin" / "python"
     settings = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    argv = [python, "-P", LISTING]
+    argv = [str(python), "-P", str(LISTING)]
     done = subprocess.run(argv, env=settings, check=True, capture_output=True, text=True, timeout=180)
-    return done.stdout
+    return str(done.stdout)
 
 
 def plain(path: str) -> str:
@@ -76,7 +76,9 @@ def openapi(url: str) -> dict[str, Any]:
 def described(document: dict[str, Any]) -> frozenset[Route]:
     """The routes of a description. LiteLLM lists its websockets as GET, too: those are kept as they are."""
     return frozenset(
-        Route(plain(path), method.upper()) for path, methods in document["paths"].items() for method in methods
+        Route(plain(path), method.upper())
+        for path, methods in document["paths"].items()
+        for method in methods
     )
 
 

@@ -1,4 +1,4 @@
-"""Many random requests of many accounts at once: honest and hostile ones, on all open routes, some hung up."""
+"""Random requests of many accounts at once: honest and hostile ones, on all open routes, some hung up."""
 
 import random
 import threading
@@ -67,7 +67,9 @@ def shots(seed: int, customers: Sequence[Customer], count: int) -> Iterator[Shot
 
 
 def shot(chance: random.Random, customer: Customer) -> Shot:
-    path = chance.choice(("/v1/chat/completions",) * 6 + ("/chat/completions", "/v1/completions", "/v1/embeddings"))
+    path = chance.choice(
+        ("/v1/chat/completions",) * 6 + ("/chat/completions", "/v1/completions", "/v1/embeddings")
+    )
     body: Json = {"model": chance.choice(("live-large", "live-large", "live-small"))}
     text = f"Hello {chance.choice(DEMANDS)} {chance.random()}"
     if path.endswith("embeddings"):
@@ -104,13 +106,16 @@ class Storm:
         with ThreadPoolExecutor(self.at_once) as pool:
             futures = [pool.submit(self.send, one) for one in shots]
             for part, do in meanwhile:
-                with self.landed:
-                    self.landed.wait_for(lambda: len(self.hits) >= part * len(shots))
+                self.wait_for(round(part * len(shots)))
                 self.gate.clear()
                 do()
                 self.gate.set()
             for future in futures:
                 future.result()
+
+    def wait_for(self, count: int) -> None:
+        with self.landed:
+            self.landed.wait_for(lambda: len(self.hits) >= count)
 
     def send(self, shot: Shot) -> None:
         self.gate.wait()

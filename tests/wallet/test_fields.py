@@ -34,5 +34,4 @@ def test_no_field_header_or_parameter_spends_more_than_the_wallet(
             for each, answer in zip(volley, attacked.answers, strict=True)
             if not says_why(answer, each.name)
         ]
-    open(f"/tmp/fields-{route}.txt","w").write("\n".join(wrong))
     assert wrong == []

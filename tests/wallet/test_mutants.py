@@ -1,17 +1,17 @@
 """A guard that lacks one fence gives way to the attack that the fence is for, on the real LiteLLM.
 
-The guard's own mutants are tried by the hundred in `tests/guard`; here a few of them show that the attacks and
-the provider's bill find them out, too.
+`tests/guard` tries many more mutants, on LiteLLM's objects in memory; here some of them show that the attacks
+and the provider's bill find them out, too.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from dev.litellm import Proxy
 from dev.stack import Stack
-from tests.guard.test_mutants import MUTANTS, Mutant
+from tests.guard.test_mutants import MUTANTS
 from tests.wallet.attacks import ATTACKS, faults
 from tests.wallet.beside import beside
 from tests.wallet.site import Site
@@ -41,5 +41,38 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 ATTACK = {attack.what: attack for attack in ATTACKS}
 
 
-def without(*mutants: Mutant) -> Proxy:
-    raise NotImplementedError
+def lacking(*names: str) -> Callable[[str], str]:
+    """Makes a guard's text one that lacks these fences."""
+
+    def changed(text: str) -> str:
+        for mutant in (BY_NAME[name] for name in names):
+            assert text.count(mutant.old) == 1, f"{mutant.old!r} is not once in the guard"
+            text = text.replace(mutant.old, mutant.new)
+        return text
+
+    return changed
+
+
+def gets_through(site: Site, name: str) -> None:
+    attack = ATTACK[name]
+    assert faults(attack, attack.on(site)) != []
+
+
+@pytest.fixture(scope="module")
+def lame(stack: Stack) -> Iterator[Site]:
+    with beside(stack, Proxy(), lacking(*TOGETHER)) as site:
+        yield site
+
+
+@pytest.mark.parametrize("attack", [attack for name in TOGETHER for attack in LACKS[name]])
+def test_without_fences_that_know_nothing_of_each_other_each_attack_gets_through(
+    lame: Site, attack: str
+) -> None:
+    gets_through(lame, attack)
+
+
+@pytest.mark.parametrize("name", tuple(LACKS) if os.environ.get("LONG") else ("the wallet is not compared",))
+def test_without_one_fence_its_attacks_get_through(stack: Stack, name: str) -> None:
+    with beside(stack, Proxy(), lacking(name)) as site:
+        for attack in LACKS[name]:
+            gets_through(site, attack)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from core.domain.routes import PATHS
-from dev.litellm import Proxy, Release
+from dev.litellm import Proxy
 from dev.stack import Stack
 from tests.integration.world import until
 from tests.wallet.asking import Answer, ask, ask_all
@@ -186,7 +186,9 @@ def test_below_the_routes_that_an_operator_opened_nothing_is_open(scene: Scene) 
     opened = next(by_hand(scene.site, OPENED))
     answers = ask_all(scene.site, opened.key, scene.filler, below)
     assert len(answers) > len(OPENED)
-    assert [str(one) for one in answers if not one.closed and not one.route.path.endswith("input_tokens")] == []
+    assert [
+        str(one) for one in answers if not one.closed and not one.route.path.endswith("input_tokens")
+    ] == []
     assert [call for call in scene.site.bill().calls if not counts(call)] == []
     assert scene.leaked(answers) == []
 
@@ -196,7 +198,8 @@ def test_what_an_operator_opened_is_billed_and_spent_alike(scene: Scene, name: s
     scene.site.forget_bill()
     customer = next(by_hand(scene.site, OPENED))
     statuses = [
-        scene.site.ask(customer.key, "POST", path, **OPENED_REQUESTS[name]).status_code for path in PATHS[name]
+        scene.site.ask(customer.key, "POST", path, **OPENED_REQUESTS[name]).status_code
+        for path in PATHS[name]
     ]
     assert set(statuses) == {200}
     owed = scene.site.ended_bill().owed_micros
@@ -205,7 +208,7 @@ def test_what_an_operator_opened_is_billed_and_spent_alike(scene: Scene, name: s
 
 def counts(call: Json) -> bool:
     """Whether the provider was only asked to count, which it bills nothing for."""
-    return call["cost_micros"] == 0 and call["route"].endswith(("/input_tokens", "/count_tokens"))
+    return call["cost_micros"] == 0 and str(call["route"]).endswith(("/input_tokens", "/count_tokens"))
 
 
 def charged(scene: Scene, customer: Customer, route: Route) -> Answer:
@@ -215,6 +218,10 @@ def charged(scene: Scene, customer: Customer, route: Route) -> Answer:
 
 def spelled(scene: Scene) -> list[Route]:
     """Each way to write each path that a key's list of routes names, but for those that it names, too."""
-    own = {route.path for route in scene.having("charged")} | {"/models", "/v1/models", "/utils/token_counter"}
+    own = {route.path for route in scene.having("charged")} | {
+        "/models",
+        "/v1/models",
+        "/utils/token_counter",
+    }
     paths = {spelling.format(path=path, upper=path.upper()) for path in own for spelling in SPELLINGS}
     return [Route(path, "POST") for path in sorted(paths - own)]

@@ -1,4 +1,4 @@
-"""Random calls of fifty accounts at once, with LiteLLM restarted and killed in the middle: no wallet gives way."""
+"""Random calls of fifty accounts at once, LiteLLM restarted and killed in the middle: no wallet gives way."""
 
 import os
 from collections import Counter
@@ -14,6 +14,7 @@ from dev.litellm import Proxy
 from dev.stack import Stack
 from tests.integration.world import until
 from tests.wallet.beside import site_of
+from tests.wallet.conftest import Say
 from tests.wallet.customers import WALLET_MICROS, Customer, Registry
 from tests.wallet.site import Bill, Site
 from tests.wallet.storm import Storm, shots
@@ -41,8 +42,8 @@ class Settled:
         apart = sum(call["cost_micros"] for call in self.bill.calls) - self.bill.owed_micros
         statuses = dict(sorted(Counter(hit.status for hit in self.storm.hits).items()))
         return (
-            f"{len(self.storm.hits)} calls {statuses}: bill {self.bill.owed_micros} (beside it {apart} for calls"
-            f" that failed or were cut off), spend = booked {sum(self.spend.values())}, in micro-dollars"
+            f"{len(self.storm.hits)} calls {statuses}, in micro-dollars: bill {self.bill.owed_micros}, "
+            f"beside it {apart} for calls that failed or were cut off, spend = booked {sum(self.spend.values())}"
         )
 
 
@@ -55,7 +56,9 @@ def workers(homes: Path, run_lock: None) -> Iterator[Stack]:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("running", ["stack", "workers"])
-def test_no_wallet_gives_way_while_litellm_is_restarted(request: pytest.FixtureRequest, running: str) -> None:
+def test_no_wallet_gives_way_while_litellm_is_restarted(
+    request: pytest.FixtureRequest, running: str, say: Say
+) -> None:
     stack: Stack = request.getfixturevalue(running)
 
     def restart() -> None:
@@ -63,13 +66,16 @@ def test_no_wallet_gives_way_while_litellm_is_restarted(request: pytest.FixtureR
         stack.start_part("litellm")
 
     came = stormed(stack, (1 / 3, restart), (2 / 3, restart))
+    say(f"restarted twice ({running}), {came}")
     assert max(came.spend.values()) <= WALLET_MICROS
     assert came.bill.owed_micros <= ACCOUNTS * WALLET_MICROS
     assert came.lost_micros <= 0
 
 
 @pytest.mark.timeout(3600)
-def test_a_killed_litellm_forgets_no_more_than_it_answered_since_it_last_wrote(stack: Stack) -> None:
+def test_a_killed_litellm_forgets_no_more_than_it_answered_since_it_last_wrote(
+    stack: Stack, say: Say
+) -> None:
     killed_at: list[datetime] = []
 
     def kill() -> None:
@@ -79,14 +85,16 @@ def test_a_killed_litellm_forgets_no_more_than_it_answered_since_it_last_wrote(s
 
     came = stormed(stack, (1 / 2, kill))
     lately = since(came.bill, killed_at[0] - timedelta(seconds=FLUSH_SECONDS), killed_at[0])
-    print(f"forgotten: {came.lost_micros} of the {lately} micro-dollars of the last {FLUSH_SECONDS} s")
+    say(f"killed once, {came}; forgotten {came.lost_micros}, of {lately} of the last {FLUSH_SECONDS} s")
     assert max(came.spend.values()) <= WALLET_MICROS
     assert came.lost_micros <= lately
 
 
 def since(bill: Bill, begin: datetime, end: datetime) -> int:
     """What the calls cost that reached the provider in this time."""
-    return sum(call["cost_micros"] for call in bill.calls if begin <= datetime.fromisoformat(call["at"]) <= end)
+    return sum(
+        call["cost_micros"] for call in bill.calls if begin <= datetime.fromisoformat(call["at"]) <= end
+    )
 
 
 def stormed(stack: Stack, *meanwhile: tuple[float, Callable[[], None]]) -> Settled:
@@ -97,9 +105,7 @@ def stormed(stack: Stack, *meanwhile: tuple[float, Callable[[], None]]) -> Settl
         storm = Storm(site)
         site.forget_bill()
         storm.fire(list(shots(1, customers, SHOTS)), *meanwhile)
-        came = Settled(storm, site.ended_bill(), settled(site, registry, customers))
-    print(came)
-    return came
+        return Settled(storm, site.ended_bill(), settled(site, registry, customers))
 
 
 def settled(site: Site, registry: Registry, customers: Sequence[Customer]) -> Mapping[str, int]:

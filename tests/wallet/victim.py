@@ -1,4 +1,4 @@
-"""Somebody who owns things in LiteLLM and at the provider, none of which another customer may see or change."""
+"""Somebody who owns things in LiteLLM and at the provider, which no other customer may see or change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
