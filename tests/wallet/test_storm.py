@@ -43,7 +43,8 @@ class Settled:
         statuses = dict(sorted(Counter(hit.status for hit in self.storm.hits).items()))
         return (
             f"{len(self.storm.hits)} calls {statuses}, in micro-dollars: bill {self.bill.owed_micros}, "
-            f"beside it {apart} for calls that failed or were cut off, spend = booked {sum(self.spend.values())}"
+            f"beside it {apart} for calls that failed or were cut off, "
+            f"spend = booked {sum(self.spend.values())}"
         )
 
 
