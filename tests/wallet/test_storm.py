@@ -35,7 +35,7 @@ class Settled:
 
     @property
     def answered(self) -> Bill:
-        """The bill without what is counted apart: calls that failed, were cut off, or whose callers hung up."""
+        """The bill without what is counted apart: what failed, was cut off, or whose caller hung up."""
         calls = self.bill.calls
         return Bill(tuple(call for call in calls if call["asked"].get("max_tokens") not in HUNG_UP_TOKENS))
 
