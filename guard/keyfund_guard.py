@@ -16,7 +16,7 @@ guard runs after that (``async_pre_call_hook``), and for each call of a marked k
    less, or refuses with LiteLLM's own ``budget_exceeded``.
 
 LiteLLM settles the reservation as it settles its own: exactly after success, back to zero after failure.
-What fails inside the guard refuses the call. Facts about LiteLLM were read in its source, 1.106.2 to 1.109.3.
+What fails inside the guard refuses the call. Facts about LiteLLM were read in its source, 1.106.2 to 1.108.7.
 """
 
 import asyncio
@@ -314,6 +314,7 @@ def check_fields(route: str, data: Mapping[str, Json], more: frozenset[str]) -> 
     body = (data.get("proxy_server_request") or {}).get("body")
     if not isinstance(body, dict):
         raise refuse(403, "route_closed", "this call cannot be examined.")
+    check_hidden(data)
     known, asked = FIELDS[route], dict[str, Json]()
     for name, value in body.items():
         if name in WRITTEN_BY_LITELLM or f"{route}:{name}" in more:
@@ -332,6 +333,17 @@ def check_fields(route: str, data: Mapping[str, Json], more: frozenset[str]) -> 
     if route == "transcriptions":
         asked["file"] = data.get("file")  # the copy of the body has no files
     return asked
+
+
+def check_hidden(data: Mapping[str, Json]) -> None:
+    """LiteLLM leaves credentials out of its copy of the body, but hands them to the provider or a logger."""
+    from litellm.proxy import litellm_pre_call_utils as pre_call
+
+    sent = data["proxy_server_request"].get("credential_fields")
+    if sent is None:
+        sent = data.keys() & pre_call._TRANSPORT_ONLY_CREDENTIAL_KEYS
+    for name in sorted({*sent, *(data.keys() & pre_call._CALLBACK_CREDENTIAL_KEYS)}):
+        raise refuse_field(name)
 
 
 def _is_callers(bucket: Json) -> bool:
@@ -493,6 +505,7 @@ class Deployment:
     most_input: int | None
     factor: float = 1.0
     has_price: bool = True
+    is_forgotten: bool = False  # LiteLLM loses prices that stand in `litellm_params` between routes
 
 
 def read_deployment(name: str, entry: Mapping[str, Json], router: Json) -> Deployment:
@@ -518,6 +531,7 @@ def read_deployment(name: str, entry: Mapping[str, Json], router: Json) -> Deplo
         most_input=_whole(info.get("max_input_tokens")),
         factor=uplift * (1 + _margin()),
         has_price=bool(prices),
+        is_forgotten=any("cost" in unit for unit in _only_set(params)),
     )
 
 
@@ -597,6 +611,10 @@ def bound(route: str, asked: Mapping[str, Json], deployment: Deployment) -> floa
         raise refuse_model(deployment.name, f"it is for `{deployment.mode}`, not for this route")
     if not deployment.has_price:
         raise refuse_model(deployment.name, "it has no price")
+    if route == "responses" and deployment.is_forgotten:
+        raise refuse_model(
+            deployment.name, "its prices stand in `litellm_params`; this route needs them in `model_info`"
+        )
     if route in UNITS:
         cost = _bound_units(route, asked, deployment)
     else:
@@ -635,8 +653,8 @@ def _bound_tokens(route: str, asked: Mapping[str, Json], deployment: Deployment)
     input_rate, output_rate, fixed = 0.0, 0.0, 0.0
     for unit, price in deployment.prices.items():
         if match := INPUT.fullmatch(unit):
-            if unit.startswith("cache") and not content.cached:
-                continue
+            if match.group(1) and not content.cached:
+                continue  # a provider may write to its cache unasked, but not for an hour
             if _reaches(tokens, match.group(2)):
                 input_rate = max(input_rate, price)
         elif match := OUTPUT.fullmatch(unit):
@@ -1083,6 +1101,8 @@ class KeyfundGuard(CustomLogger):
         if (limit := limit_output(route, asked, served)) is not None:
             name, most = limit
             asked[name] = data[name] = most
+        if route == "completions" and asked.get("stream"):
+            data["stream_options"] = {"include_usage": True}  # or LiteLLM charges nothing for it
         cost = max(bound(route, asked, deployment) for deployment in (*served, *fallbacks))
         call = await self.calls.enter(
             str(key.user_id), int(told.get("in_flight") or self.additions.in_flight)

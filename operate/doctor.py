@@ -157,9 +157,9 @@ class Examination:
         async for finding in self._money(chosen, models, guard):
             yield finding
         yield ok(
-            "Killed hard, LiteLLM forgets the spend of its last flush interval "
-            "(general_settings.proxy_batch_write_at, 10 s unless set); the provider bills it all the same. "
-            "Stop LiteLLM with SIGTERM."
+            "Killed hard, LiteLLM forgets what was spent since it last wrote its spend down, up to 15 s by "
+            "default (general_settings.proxy_batch_write_at); the provider bills it all the same. Stop it "
+            "with SIGTERM."
         )
 
     def _choose(self, models: Sequence[Model]) -> Model | None:

@@ -11,6 +11,9 @@ from dev.litellm import config
 from dev.litellm.release import ENGINE, HERE, Release, environment, node_first
 from dev.part import Part
 
+START_SECONDS = 120
+"""How long a worker may take to start; several start at once and share the machine."""
+
 
 @dataclass(frozen=True)
 class Proxy:
@@ -47,8 +50,9 @@ def part(
     file = config.write(home, guard=guard, redis=proxy.redis, settings=proxy.settings)
     python = str(environment(root, proxy.release) / "bin" / "python")
     address = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    seconds = START_SECONDS * proxy.workers
     # Uvicorn ends a worker that is silent for 5 s; importing LiteLLM takes longer than that.
-    workers = ["--num_workers", str(proxy.workers), "--timeout_worker_healthcheck", "60"]
+    workers = ["--num_workers", str(proxy.workers), "--timeout_worker_healthcheck", str(seconds)]
     return Part(
         name="litellm",
         argv=[python, "-P", str(HERE / "serve.py"), *address, *workers],
@@ -67,6 +71,7 @@ def part(
             "PRISMA_QUERY_ENGINE_BINARY": str(ENGINE),
         },
         cwd=HERE,
+        ready_timeout_seconds=seconds,
     )
 
 

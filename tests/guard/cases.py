@@ -10,10 +10,10 @@ Json = Any
 
 def priced(name: str, *, mode: Json = None, most: Json = 4500, params: Json = None, **prices: Json) -> Json:
     """A model as LiteLLM's configuration has it. Prices in dollars by LiteLLM's names."""
-    info = {"mode": mode, "max_output_tokens": most, "max_input_tokens": 8000}
+    info = {"mode": mode, "max_output_tokens": most, "max_input_tokens": 8000, **prices}
     return {
         "model_name": name,
-        "litellm_params": {"model": f"openai/{name}", "api_key": "none", **prices, **(params or {})},
+        "litellm_params": {"model": f"openai/{name}", "api_key": "none", **(params or {})},
         "model_info": {name: value for name, value in info.items() if value is not None},
     }
 
@@ -21,6 +21,7 @@ def priced(name: str, *, mode: Json = None, most: Json = 4500, params: Json = No
 TOKENS: dict[str, Json] = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
 MODELS = [
     priced("large", **TOKENS),
+    priced("moved", params=TOKENS),
     priced("small", input_cost_per_token=0.00001, output_cost_per_token=0.00002),
     priced("free", input_cost_per_token=0, output_cost_per_token=0),
     priced("unbounded", most=None, **TOKENS),
@@ -36,7 +37,12 @@ MODELS = [
     priced("thinker", **TOKENS, output_cost_per_reasoning_token=0.004),
     priced("timed", **TOKENS, output_cost_per_second=1),
     priced("drawn", input_cost_per_token=0, output_cost_per_token=0, output_cost_per_image=3),
-    priced("cached", **TOKENS, cache_creation_input_token_cost=0.01),
+    priced(
+        "cached",
+        **TOKENS,
+        cache_creation_input_token_cost=0.01,
+        cache_creation_input_token_cost_above_1hr=0.02,
+    ),
     priced("seer", **TOKENS, input_cost_per_image=0.5),
     priced("listener", **TOKENS, input_cost_per_audio_per_second=1),
     priced("tiered", **TOKENS, input_cost_per_token_priority=0.1, output_cost_per_token_priority=0.2),
@@ -193,23 +199,23 @@ CASES = [
         held=(8.5, 8.7),
     ),
     chat(
-        "writing to a cache is held at its price",
+        "a cache that the provider writes unasked is held",
+        model="cached",
+        max_tokens=1,
+        messages=[{"role": "user", "content": "x" * 400}],
+        held=(4.0, 6.0),
+    ),
+    chat(
+        "a cache for an hour is held where one is asked for",
         model="cached",
         max_tokens=1,
         messages=[
             {
                 "role": "user",
-                "content": [{"type": "text", "text": "x" * 400, "cache_control": {"type": "ephemeral"}}],
+                "content": [{"type": "text", "text": "x" * 250, "cache_control": {"type": "ephemeral"}}],
             }
         ],
-        held=(4.0, 6.0),
-    ),
-    chat(
-        "a cache that is not asked for is not held",
-        model="cached",
-        max_tokens=1,
-        messages=[{"role": "user", "content": "x" * 400}],
-        held=(0.4, 0.7),
+        held=(7.0, 9.99),
     ),
     chat(
         "a tier that the operator did not choose is not held", model="tiered", max_tokens=10, held=(0.02, 0.3)
@@ -307,6 +313,10 @@ CASES = [
     refused("another deployment", "deployment_id", deployment_id="o1-pro"),
     refused("an invented field", "min_new_tokens", min_new_tokens=4500),
     refused("a field in capitals", "MAX_TOKENS", MAX_TOKENS=4500),
+    refused("a key for the provider", "api_key", api_key="sk-x"),
+    refused("headers for the provider", "headers", headers={"x": "y"}),
+    refused("headers for one provider", "provider_specific_header", provider_specific_header={"a": "b"}),
+    refused("a logger of one's own", "langfuse_host", langfuse_host="https://example.com"),
     refused("no log", "no-log", **NO_LOG),
     refused("a made-up answer", "mock_response", mock_response="x"),
     refused("metadata with tags", "metadata", metadata={"tags": ["x"]}),
@@ -401,6 +411,15 @@ CASES = [
     # ---- models
     unbounded("a model without a ceiling", "unbounded", max_tokens=1),
     unbounded("a model without a price", "unpriced"),
+    chat("prices may stand beside the model's parameters", model="moved", max_tokens=1000, held=(2.0, 2.3)),
+    Case(
+        "but not for responses, where LiteLLM forgets them",
+        "aresponses",
+        {"model": "moved", "input": "a"},
+        400,
+        "model",
+        "model_not_bounded",
+    ),
     unbounded("a model charged by the second", "timed", max_tokens=1),
     unbounded("a model without token prices that draws", "drawn", max_tokens=1),
     unbounded("a model that there is not", "nowhere", max_tokens=1),

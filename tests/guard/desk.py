@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import litellm
+from litellm.proxy import litellm_pre_call_utils as pre_call
 from litellm.proxy import proxy_server
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 
@@ -77,8 +78,9 @@ class Desk:
             )
             return
         held = key.budget_reservation
-        told = {name: data.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")}
-        entered.set_result({"status": 200, "held": held and held["reserved_cost"], "limits": told})
+        names = ("max_tokens", "max_completion_tokens", "max_output_tokens", "stream_options")
+        sent = {name: data.get(name) for name in names}
+        entered.set_result({"status": 200, "held": held and held["reserved_cost"], "sent": sent})
         await self.ends[call["id"]].wait()
         if held is not None and call.get("costs") is not None:
             from litellm.proxy.spend_tracking.budget_reservation import reconcile_budget_reservation
@@ -183,10 +185,12 @@ def make_data(call: Json, key: UserAPIKeyAuth) -> Json:
         "user_api_key_auth": key,
     }
     data = dict(body)
+    hidden = pre_call._TRANSPORT_ONLY_CREDENTIAL_KEYS | pre_call._CALLBACK_CREDENTIAL_KEYS
     data["proxy_server_request"] = {
         "url": "http://127.0.0.1/v1/any" + call.get("query", ""),
         "headers": call.get("headers", {}),
-        "body": dict(body),
+        "body": {name: value for name, value in body.items() if name not in hidden},
+        "credential_fields": sorted(pre_call._TRANSPORT_ONLY_CREDENTIAL_KEYS & body.keys()),
     }
     if "file" in call:
         import io

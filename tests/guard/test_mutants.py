@@ -33,11 +33,13 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("an unknown field goes through", "raise refuse_field(name)\n", "continue\n", "an invented field"),
+    Mutant("an unknown field goes through", "            raise refuse_field(name)\n        if value is None", "            continue\n        if value is None", "an invented field"),
     Mutant("values are not checked", "if not check(value):", "if False:", "half a token"),
     Mutant("two limits go through", "if len(given) > 1:", "if False:", "two limits at once"),
     Mutant("a limit beyond the model goes through", "if asked.get(name, most) > most:", "if False:", "a limit beyond the model"),
     Mutant("metadata goes through", "and _is_callers(data.get(bucket))", "and False", "metadata with tags"),
+    Mutant("hidden fields go through", "    check_hidden(data)\n    known", "    known", "a key for the provider"),
+    Mutant("writing to a cache is free", "(?:input_cost_per_token|cache_creation_input_token_cost)", "input_cost_per_token", "a cache that the provider writes unasked is held"),
     Mutant("headers go through", "if lower.startswith(HEADERS) and lower not in headers:", "if False:", "retries in a header"),
     Mutant("the address goes through", "if name.lower() not in query:", "if False:", "another model in the address"),
     Mutant("several models go through", 'or "," in model', "", "several models"),
@@ -50,6 +52,7 @@ MUTANTS = [
     Mutant("depth is not bounded", "if depth > MOST_DEPTH:", "if False:", "content without an end"),
     Mutant("a missing ceiling is guessed", "if not deployment.most_output:", "if False:", "a model without a ceiling"),
     Mutant("a missing price is free", "if not deployment.has_price:", "if False:", "a model without a price"),
+    Mutant("forgotten prices are believed", 'if route == "responses" and deployment.is_forgotten:', "if False:", "but not for responses, where LiteLLM forgets them"),
     Mutant("unknown units are free", "        elif not NOT_ASKED_FOR.fullmatch(unit):\n            raise", "        elif False:\n            raise", "a model charged by the second"),
     Mutant("modes are not looked at", "if deployment.mode not in MODES[route]:", "if False:", "a model for other calls"),
     Mutant("choices are not counted", 'max(asked.get("n", 1), asked.get("best_of", 1))', "1", "every choice is held"),

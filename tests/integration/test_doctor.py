@@ -25,7 +25,8 @@ from dev.litellm import Proxy
 from dev.stack import ROOT, Stack, free_port
 from operate.doctor import Visit, examine
 from operate.finding import Finding, Verdict
-from tests.integration.world import World
+from tests.integration.world import World, until
+from tests.support import User
 
 TOKENS = {"input_cost_per_token": 0.00001, "output_cost_per_token": 0.00002}
 DEAR = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
@@ -112,9 +113,9 @@ class Site:
         headers = {"Authorization": f"Bearer {self.master_key}"}
         return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **request)
 
-    def diagnose(self, *, really: bool = False) -> tuple[bool, list[Finding]]:
+    def diagnose(self, *, really: bool = False, flush_seconds: float = 15) -> tuple[bool, list[Finding]]:
         findings: list[Finding] = []
-        visit = Visit(really=really, flush_seconds=15)
+        visit = Visit(really=really, flush_seconds=flush_seconds)
         return asyncio.run(examine(self.settings, findings.append, visit)), findings
 
     def bill(self) -> list[dict[str, Any]]:
@@ -125,16 +126,11 @@ class Site:
 
 
 @contextmanager
-def beside(stack: Stack, name: str, proxy: Proxy) -> Iterator[Site]:
-    """A LiteLLM beside the stack's, on a database of its own."""
-    with psycopg.connect(stack.superuser_url("postgres"), autocommit=True) as server:
-        server.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-        server.execute(sql.SQL("create database {} owner litellm").format(sql.Identifier(name)))
-    url = stack.address.url("litellm", name)
-    litellm.prepare(ROOT, url)
+def beside(stack: Stack, name: str, proxy: Proxy, database: str) -> Iterator[Site]:
+    """A LiteLLM beside the stack's."""
     part = litellm.part(
         ROOT,
-        database_url=url,
+        database_url=stack.address.url("litellm", database),
         port=free_port(),
         master_key=stack.master_key,
         home=stack.home / name,
@@ -153,15 +149,18 @@ def beside(stack: Stack, name: str, proxy: Proxy) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def right(stack: Stack) -> Iterator[Site]:
-    """Set up as the documentation says, with a router's fallback."""
-    with beside(stack, "right", RIGHT) as site:
+    """Set up as the documentation says, with a router's fallback; on the stack's database."""
+    with beside(stack, "right", RIGHT, "litellm") as site:
         yield site
 
 
 @pytest.fixture(scope="module")
 def careless(stack: Stack) -> Iterator[Site]:
-    """Without the guard, and with everything wrong that somebody might set up."""
-    with beside(stack, "careless", CARELESS) as site:
+    """Without the guard, everything wrong that somebody might set up, on a database of its own."""
+    with psycopg.connect(stack.superuser_url("postgres"), autocommit=True) as server:
+        server.execute("create database careless owner litellm")
+    litellm.prepare(ROOT, stack.address.url("litellm", "careless"))
+    with beside(stack, "careless", CARELESS, "careless") as site:
         yield site
 
 
@@ -181,7 +180,7 @@ def test_a_right_litellm_is_well_costs_next_to_nothing_and_keeps_nothing_of_the_
     assert "refuses that to a key that may use live-small alone" in texts
     assert "live-image (image_generation): output_cost_per_image $3" in texts
     assert sum(call["cost_micros"] for call in right.bill()) < 1_000
-    with psycopg.connect(stack.superuser_url("right")) as database:
+    with psycopg.connect(stack.superuser_url("litellm")) as database:
         for table in ("LiteLLM_UserTable", "LiteLLM_VerificationToken"):
             query = sql.SQL("select count(*) from {} where user_id like 'keyfund-doctor%'")
             left = database.execute(query.format(sql.Identifier(table))).fetchone()
@@ -206,6 +205,18 @@ def test_the_stacks_own_litellm_shows_its_guard_its_version_and_its_bad_models(w
     assert "live-unbounded" in faults.endless
 
 
+def test_the_status_tells_administrators_alone_what_endangers_wallets(world: World, admin: User) -> None:
+    def warnings(user: User) -> str:
+        told: list[str] = world.api(user, "GET", "/api/status").json()["litellm"]["warnings"]
+        return " ".join(told)
+
+    text = until(lambda: warnings(admin), what="a worker has had a look")
+    assert "live-zero-image (output_cost_per_image)" in text
+    assert "live-unbounded" in text
+    assert "guard is not loaded" not in text
+    assert warnings(world.sign_up()) == ""
+
+
 # --------------------------------------------------------------------- careless
 
 
@@ -214,7 +225,7 @@ def test_everything_that_is_wrong_is_named_with_its_setting_and_nothing_dear_is_
     careless: Site,
 ) -> None:
     careless.bill()
-    healthy, findings = careless.diagnose()
+    healthy, findings = careless.diagnose(flush_seconds=8)
     assert not healthy
     bad = {verdict: [f.text for f in findings if f.verdict is verdict] for verdict in Verdict}
     broken, warned = " ".join(bad[Verdict.BROKEN]), " ".join(bad[Verdict.WARNING])
@@ -246,7 +257,7 @@ def test_told_to_the_doctor_overspends_a_wallet_and_says_beforehand_what_that_ma
     careless: Site,
 ) -> None:
     careless.bill()
-    _, findings = careless.diagnose(really=True)
+    _, findings = careless.diagnose(really=True, flush_seconds=8)
     texts = [finding.text for finding in findings]
     said = next(place for place, text in enumerate(texts) if "Now tried, for up to $0.45" in text)
     assert findings[said + 1].verdict is Verdict.BROKEN

@@ -65,6 +65,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "retire_keys": SERVICE_ALONE,
     "claim_probe": SERVICE_ALONE,
     "report_gateway": SERVICE_ALONE,
+    "claim_watch": SERVICE_ALONE,
+    "record_warnings": SERVICE_ALONE,
     # Booking what was spent.
     "claim_reading": SERVICE_ALONE,
     "settle_usage": SERVICE_ALONE,
