@@ -118,8 +118,8 @@ ATTACKS = (
         names="model",
     ),
     Attack(
-        "thirty models in one name",
-        times(3, chat(model=",".join(["live-large"] * 30), max_tokens=1000)),
+        "fifteen models in one name",
+        times(3, chat(model=",".join(["live-large"] * 15), max_tokens=1000)),
         names="model",
     ),
     Attack(

@@ -38,6 +38,9 @@ HOSTILE: tuple[Json, ...] = (
     {"timeout": 0.01},
 )
 
+HUNG_UP_TOKENS = (21, 301, 1001, 4499)
+"""What calls ask for whose callers hang up, so that they can be told from the others on the bill."""
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -78,8 +81,9 @@ def shot(chance: random.Random, customer: Customer) -> Shot:
         body["messages"] = [{"role": "user", "content": text}]
     else:
         body["prompt"] = [text] * chance.randint(1, 4)
-    body["max_tokens"] = chance.choice((1, 20, 300, 1000, 4500))
     body["stream"] = chance.random() < 0.3
+    hung_up = body["stream"] and chance.random() < 0.3
+    body["max_tokens"] = chance.choice(HUNG_UP_TOKENS if hung_up else (1, 20, 300, 1000, 4500))
     request: Json = {"json": body}
     if chance.random() < 0.3:
         body |= chance.choice(HOSTILE)
@@ -87,7 +91,7 @@ def shot(chance: random.Random, customer: Customer) -> Shot:
         request["params"] = {"model": "live-large"}
     elif chance.random() < 0.05:
         request["headers"] = {"x-litellm-num-retries": "5"}
-    return Shot(customer, path, request, hung_up=body["stream"] is True and chance.random() < 0.3)
+    return Shot(customer, path, request, hung_up)
 
 
 @dataclass

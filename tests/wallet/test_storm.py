@@ -17,7 +17,7 @@ from tests.wallet.beside import site_of
 from tests.wallet.conftest import Say
 from tests.wallet.customers import WALLET_MICROS, Customer, Registry
 from tests.wallet.site import Bill, Site
-from tests.wallet.storm import Storm, shots
+from tests.wallet.storm import HUNG_UP_TOKENS, Storm, shots
 
 SHOTS = 20_000 if os.environ.get("LONG") else 1_000
 ACCOUNTS = 50
@@ -34,16 +34,23 @@ class Settled:
     spend: Mapping[str, int]
 
     @property
+    def answered(self) -> Bill:
+        """The bill without what is counted apart: calls that failed, were cut off, or whose callers hung up."""
+        left = (call for call in self.bill.calls if call["asked"].get("max_tokens") not in HUNG_UP_TOKENS)
+        return Bill(tuple(left))
+
+    @property
     def lost_micros(self) -> int:
-        """What the provider did and nobody is charged for, without calls that failed or were cut off."""
-        return self.bill.owed_micros - sum(self.spend.values())
+        """What the provider did and nobody is charged for."""
+        return self.answered.owed_micros - sum(self.spend.values())
 
     def __str__(self) -> str:
-        apart = sum(call["cost_micros"] for call in self.bill.calls) - self.bill.owed_micros
+        apart = sum(call["cost_micros"] for call in self.bill.calls) - self.answered.owed_micros
         statuses = dict(sorted(Counter(hit.status for hit in self.storm.hits).items()))
         return (
-            f"{len(self.storm.hits)} calls {statuses}, in micro-dollars: bill {self.bill.owed_micros}, "
-            f"beside it {apart} for calls that failed or were cut off, spend = booked {sum(self.spend.values())}"
+            f"{len(self.storm.hits)} calls {statuses}, in micro-dollars: bill {self.answered.owed_micros}, "
+            f"beside it {apart} for calls that failed or were cut off, "
+            f"spend = booked {sum(self.spend.values())}"
         )
 
 
