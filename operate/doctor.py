@@ -29,6 +29,7 @@ from operate.patient import AdmissionError, Patient, admit, fences_of
 from operate.prices import choose, dearest_call, describe_dearest, examine_models
 from operate.setup import examine_setup
 from operate.wallet import (
+    CallError,
     attack_dollars,
     binds_both_keys,
     charges_without_log,
@@ -184,9 +185,10 @@ class Examination:
         self, model: Model, models: Sequence[Model], guard: str | None
     ) -> AsyncIterator[Finding]:
         patient, seconds = self.patient, self.visit.flush_seconds
-        charged = await charges_without_log(patient, model.name, seconds)
-        yield charged
-        if charged.verdict is Verdict.BROKEN and "failed with" in charged.text:
+        try:
+            yield await charges_without_log(patient, model.name, seconds)
+        except CallError as error:
+            yield broken(str(error))
             return
         yield await binds_both_keys(patient, model.name, self.cache_seconds)
         yield await refuses_before_overdraft(patient, model.name)

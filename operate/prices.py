@@ -31,8 +31,8 @@ def examine_models(models: Sequence[Model], *, guarded: bool) -> Iterator[Findin
         )
         return
     faults = find_faults(models)
-    for text in describe_faults(faults, guarded=guarded):
-        yield broken(text) if text.startswith("Outside") else warning(text)
+    for kind, text in describe_faults(faults, guarded=guarded).items():
+        yield broken(text) if kind == "broken" else warning(text)
     if not guarded and (tiered := [model.name for model in models if model.has_tiers]):
         yield warning(TIERED.format(", ".join(dict.fromkeys(sorted(tiered)))))
     faulty = {*faults.broken, *faults.free, *faults.unpriced, *faults.endless, *faults.unbounded}

@@ -22,6 +22,7 @@ UNSUPPORTED: Mapping[str, Any] = {
 OUTCOME = re.compile(
     r"^(?P<first>.*?)\n\nLiteLLM: model group .*? Fallback to .*? also failed: (?P<second>.*)$", re.DOTALL
 )
+SKIPPED = "was skipped because the caller is not authorized"  # LiteLLM from 1.108 on
 ENFORCE = "general_settings.enforce_fallback_model_access: true"
 
 
@@ -83,11 +84,17 @@ async def _is_served(patient: Patient, source: str, names: set[str]) -> bool | N
 
 
 def tried_another(answer: httpx.Response) -> bool | None:
-    """Whether a model that is not the key's own answered or failed. None: the answer does not tell."""
+    """Whether a model that is not the key's own answered or failed. None: the answer does not tell.
+
+    Until LiteLLM 1.106 a target that was skipped shows only by the first model's error standing there twice.
+    """
     if answer.is_success:
         count = answer.headers.get("x-litellm-attempted-fallbacks", "0")
         return True if count.isdigit() and int(count) > 0 else None
-    found = OUTCOME.match(str(error_of(answer).get("message")))
+    message = str(error_of(answer).get("message"))
+    if SKIPPED in message:
+        return False
+    found = OUTCOME.match(message)
     return None if found is None else found["first"].strip() != found["second"].strip()
 
 

@@ -26,12 +26,23 @@ async def is_for_life(patient: Patient) -> Finding:
     return ok("A user's budget is kept as given, for life, without a reset.")
 
 
+class CallError(Exception):
+    """The model cannot be called, so nothing can be told of its money."""
+
+    def __init__(self, model: str, status: int) -> None:
+        super().__init__(f"A call of {model} failed with {status}: choose one with --model.")
+
+
 async def charges_without_log(patient: Patient, model: str, flush_seconds: float) -> Finding:
-    """Make two calls, of which one asks for no log; the guard refuses that one."""
+    """Make a call that asks for no log, and one that does not where the guard refuses the first.
+
+    Raises:
+        CallError: the model cannot be called.
+    """
     quiet = await patient.call(patient.keys[0], model, **{"no-log": True})
     refused = error_of(quiet).get("type") == "field_not_allowed"
     if not refused and not quiet.is_success:
-        return broken(f"A call of {model} failed with {quiet.status_code}: choose one with --model.")
+        raise CallError(model, quiet.status_code)
     if not refused and not await spends(patient, 0.0, flush_seconds):
         return broken(
             'Any client gets free calls by sending "no-log": true. Set '
@@ -40,7 +51,7 @@ async def charges_without_log(patient: Patient, model: str, flush_seconds: float
     if refused:
         answer = await patient.call(patient.keys[0], model)
         if not answer.is_success:
-            return broken(f"A call of {model} failed with {answer.status_code}: choose one with --model.")
+            raise CallError(model, answer.status_code)
         if not await spends(patient, 0.0, flush_seconds):
             return broken(
                 f"A call of {model} was not charged within {flush_seconds:.0f} s: LiteLLM does not write "

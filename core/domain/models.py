@@ -130,19 +130,16 @@ def unbounded_units(model: Model) -> tuple[str, ...]:
     return tuple(unit for unit in units if not any(one.fullmatch(unit) for one in known))
 
 
-def describe_faults(faults: Faults, *, guarded: bool) -> tuple[str, ...]:
-    """A sentence for each kind of fault, with the setting to change."""
-    return tuple(
-        text
-        for names, text in (
-            (tuple(faults.broken), BROKEN.format(_with_units(faults.broken))),
-            (faults.unpriced, UNPRICED.format(", ".join(faults.unpriced))),
-            (faults.free, FREE.format(", ".join(faults.free))),
-            (faults.endless, (REFUSED if guarded else ENDLESS).format(", ".join(faults.endless))),
-            (tuple(faults.unbounded), UNBOUNDED.format(_with_units(faults.unbounded))),
-        )
-        if names
-    )
+def describe_faults(faults: Faults, *, guarded: bool) -> dict[str, str]:
+    """By the name of each kind of fault that there is: a sentence with the setting to change."""
+    told = {
+        "broken": (BROKEN, _with_units(faults.broken)),
+        "unpriced": (UNPRICED, ", ".join(faults.unpriced)),
+        "free": (FREE, ", ".join(faults.free)),
+        "endless": (REFUSED if guarded else ENDLESS, ", ".join(faults.endless)),
+        "unbounded": (UNBOUNDED, _with_units(faults.unbounded)),
+    }
+    return {kind: text.format(names) for kind, (text, names) in told.items() if names}
 
 
 def _with_units(faults: Mapping[str, tuple[str, ...]]) -> str:

@@ -31,7 +31,7 @@ class Watcher:
         )
         guard = None if callbacks is None else callbacks.guard_version
         texts = [
-            *describe_faults(find_faults(models), guarded=guard is not None),
+            *describe_faults(find_faults(models), guarded=guard is not None).values(),
             describe_routes(report, version, guard),
         ]
         if callbacks is not None:

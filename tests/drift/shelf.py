@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -184,13 +184,16 @@ class Shelf:
     # ----------------------------------------------------------------- worker
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """While the worker runs."""
+    def working(self, **env: str) -> Iterator[None]:
+        """While the worker runs, with these settings besides its own."""
+        child = self.stack.child("worker")
+        part, child.part = child.part, replace(child.part, env={**child.part.env, **env})
         self.stack.start_part("worker")
         try:
             yield
         finally:
             self.stack.stop_part("worker")
+            child.part = part
 
     def let_push(self) -> None:
         """Let the worker push until nothing is due any more."""

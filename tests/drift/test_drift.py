@@ -127,7 +127,11 @@ def test_a_role_is_named_until_a_person_takes_it_back(shelf: Shelf) -> None:
     shelf.drift().report(0)
 
 
-def test_the_worker_compares_all_keys_all_the_time_at_little_of_litellm_s(shelf: Shelf) -> None:
+SHARE_PERCENT = 25
+"""More than in production, so that a round does not outlast the test's patience."""
+
+
+def test_the_worker_compares_all_keys_at_no_more_than_its_share_of_litellm_s_time(shelf: Shelf) -> None:
     key, gone = shelf.key(41), shelf.key(42)
     shelf.change_key(key, "tpm_limit = 1")
     shelf.lose("LiteLLM_VerificationToken", "token", gone["key_hash"])
@@ -137,7 +141,7 @@ def test_the_worker_compares_all_keys_all_the_time_at_little_of_litellm_s(shelf:
     )
     before = shelf.one("select coalesce(max(id), 0) from keyfund.drift_reports")
     seconds = 300 * max(1, shelf.keys // 10_000)
-    with shelf.working():
+    with shelf.working(DRIFT_SHARE_PERCENT=str(SHARE_PERCENT)):
         assert eventually(lambda: shelf.shown(key["key_hash"])["tpm_limit"] == 10_000, seconds=seconds)
         assert eventually(lambda: shelf.key(42)["sync_status"] == "failed", seconds=seconds)
         assert shelf.key(42)["last_error"].startswith("litellm_key_vanished")
@@ -147,7 +151,8 @@ def test_the_worker_compares_all_keys_all_the_time_at_little_of_litellm_s(shelf:
     assert (report["kinds"]["different"], report["kinds"]["missing"]) == (1, 1)
     share = """select (report ->> 'call_seconds')::float / extract(epoch from ended_at - began_at)
         from keyfund.drift_reports where id > %s order by id limit 1"""
-    assert 0 < float(shelf.one(share, before)) < 0.055  # 5 %, and the last slice's rest is not in it
+    # A little more: the last slice's rest is not in it.
+    assert 0 < float(shelf.one(share, before)) < 1.1 * SHARE_PERCENT / 100
 
 
 def test_keys_that_come_and_go_during_the_walk_are_no_difference(shelf: Shelf) -> None:

@@ -16,14 +16,15 @@ ROUND_SECONDS = 4
 @pytest.fixture
 def quick_rounds(world: World) -> Iterator[None]:
     """A worker that compares all keys every few seconds, where 5 % of LiteLLM's time allows it."""
-    part = world.stack.parts["worker"]
-    world.stack.stop_part("worker")
-    world.stack.parts["worker"] = replace(part, env={**part.env, "DRIFT_ROUND_SECONDS": str(ROUND_SECONDS)})
+    child = world.stack.child("worker")
+    part = child.part
+    child.stop()
+    child.part = replace(part, env={**part.env, "DRIFT_ROUND_SECONDS": str(ROUND_SECONDS)})
     world.db.execute("update keyfund.drift_round set due_at = now()")  # the one before may rest for longer
     world.stack.start_part("worker")
     yield
-    world.stack.stop_part("worker")
-    world.stack.parts["worker"] = part
+    child.stop()
+    child.part = part
     world.stack.start_part("worker")
 
 
@@ -33,7 +34,7 @@ def look(world: World, user: User, key: Json) -> Json:
 
 def call_seconds(world: World) -> float:
     """How long LiteLLM answered the comparison, by the worker's own count."""
-    text = world.http.get(f"{world.stack.parts['worker'].url}/metrics").text
+    text = world.http.get(f"{world.stack.child('worker').part.url}/metrics").text
     counted = re.search(r"^keyfund_drift_call_seconds_total ([0-9.e+-]+)$", text, re.MULTILINE)
     assert counted is not None, text
     return float(counted.group(1))

@@ -31,6 +31,7 @@ OVERTAKING = st.sampled_from(
         ("limit", "revoke"),
     ]
 )
+LIMITERS = st.sampled_from(["owner", "administrator"])
 MODELS = st.sampled_from(["mock-small", "mock-large", "mock-costly", "mock-costly"])
 PACKAGES = st.sampled_from(["starter-ngn", "plus-ghs"])
 PAYMENTS = st.sampled_from(["right", "right", "with_fees", "underpaid", "other_currency", "other_price"])
@@ -112,17 +113,21 @@ class Machine(RuleBasedStateMachine):
         if rows:
             self.world.rotate(self.someone(number), str(rows[key % len(rows)]["id"]), overlap)
 
-    @rule(number=NUMBER, overlap=st.sampled_from([0, 500]), cap=st.sampled_from([150, 250, 250]))
-    def spend_with_each_string_of_a_rotated_key(self, number: int, overlap: int, cap: int) -> None:
+    @rule(number=NUMBER, overlap=st.sampled_from([0, 500]), cap=st.sampled_from([150, 250]), by=LIMITERS)
+    def spend_with_each_string_of_a_rotated_key(self, number: int, overlap: int, cap: int, by: str) -> None:
         """Most of the cap is spent, then a rotation that goes well, then all that either string gives."""
         person = self.someone(number)
-        made = self.world.owner_calls(person, "create_virtual_key", max_budget=cap)
+        limits = {"max_budget": cap} if by == "owner" else {}
+        made = self.world.owner_calls(person, "create_virtual_key", **limits)
         if made is None:
             return
+        key_id = str(made["id"])
+        if by == "administrator":
+            self.world.limit(key_id, cap)
         self.world.work("push")
         for _ in range(cap // 100):
-            self.world.spend(person, self.place_of(person, str(made["id"])), "mock-costly")
-        self.world.rotate(person, str(made["id"]), overlap)
+            self.world.spend(person, self.place_of(person, key_id), "mock-costly")
+        self.world.rotate(person, key_id, overlap)
         for _ in range(2):
             for name in ("push", "count", "push"):
                 self.world.work(name)
@@ -133,12 +138,6 @@ class Machine(RuleBasedStateMachine):
 
     def place_of(self, person: Person, key_id: str) -> int:
         return [str(row["id"]) for row in self.world.key_rows(person)].index(key_id)
-
-    @rule(number=NUMBER, key=NUMBER, ceiling=st.sampled_from([None, 150, 100_000]))
-    def set_a_ceiling(self, number: int, key: int, ceiling: int | None) -> None:
-        rows = self.world.key_rows(self.someone(number))
-        if rows:
-            self.world.limit(str(rows[key % len(rows)]["id"]), ceiling)
 
     @rule(number=NUMBER, key=NUMBER, cap=CAPS)
     def limit_key(self, number: int, key: int, cap: int | None) -> None:

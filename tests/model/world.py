@@ -374,8 +374,8 @@ class World:
 
         self.engine.run(_refusable(settle()), plan)
 
-    def limit(self, key_id: str, ceiling_cents: int | None) -> None:
-        """A ceiling that the key's owner cannot go beyond; None: none."""
+    def limit(self, key_id: str, ceiling_cents: int) -> None:
+        """A ceiling that the key's owner cannot go beyond."""
         self.administrator_calls(
             "limit_virtual_key", key_id=key_id, reason="so be it", max_budget=ceiling_cents
         )

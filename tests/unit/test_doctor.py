@@ -96,6 +96,8 @@ def test_a_fallback_shows_by_the_model_that_the_second_error_names() -> None:
     first, second = MOVED.format("small"), MOVED.format("large")
     assert tried_another(answer(message=FELL.format(first, second))) is True
     assert tried_another(answer(message=FELL.format(first, first))) is False
+    skipped = "LiteLLM: Fallback to large was skipped because the caller is not authorized to call it."
+    assert tried_another(answer(message=f"{first}\n\n{skipped}")) is False
     assert tried_another(answer(message=first)) is None
     served = httpx.Response(200, json={}, headers={"x-litellm-attempted-fallbacks": "1"})
     assert (tried_another(served), tried_another(httpx.Response(200, json={}))) == (True, None)

@@ -36,8 +36,8 @@ class Settled:
     @property
     def answered(self) -> Bill:
         """The bill without what is counted apart: calls that failed, were cut off, or whose callers hung up."""
-        left = (call for call in self.bill.calls if call["asked"].get("max_tokens") not in HUNG_UP_TOKENS)
-        return Bill(tuple(left))
+        calls = self.bill.calls
+        return Bill(tuple(call for call in calls if call["asked"].get("max_tokens") not in HUNG_UP_TOKENS))
 
     @property
     def lost_micros(self) -> int:
