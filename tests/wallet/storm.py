@@ -112,8 +112,10 @@ class Storm:
             for part, do in meanwhile:
                 self.wait_for(round(part * len(shots)))
                 self.gate.clear()
-                do()
-                self.gate.set()
+                try:
+                    do()
+                finally:  # or those that wait would wait for good
+                    self.gate.set()
             for future in futures:
                 future.result()
 
