@@ -1,6 +1,6 @@
 """What an administrator sees and does: failures first, each with its remedy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Locator, Route, expect
@@ -122,6 +122,14 @@ def test_an_adjustment_whose_answer_was_lost_is_booked_once(administrator: Visit
     assert world.credits(owner) == 1000
 
 
+@pytest.fixture
+def long_lists(world: World) -> Iterator[None]:
+    world.db.execute("update keyfund.settings set keys_per_account = 100")
+    yield
+    world.db.execute("update keyfund.settings set keys_per_account = default")
+
+
+@pytest.mark.usefixtures("long_lists")
 def test_a_later_page_that_became_empty_leads_back(administrator: Visitor, world: World) -> None:
     world.set_failures_aside()
     owner = world.sign_up()
