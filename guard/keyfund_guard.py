@@ -288,6 +288,13 @@ ROUTES = {
 }
 """LiteLLM's kinds of call, and the route that each belongs to. All others are closed."""
 
+NEEDED = {
+    "chat": "messages",
+    "completions": "prompt",
+    "embeddings": "input",
+    "responses": "input",
+    "images": "prompt",
+}
 ALWAYS_OPEN = frozenset({"chat", "completions", "embeddings"})
 BUCKETS = ("metadata", "litellm_metadata")
 WRITTEN_BY_LITELLM = frozenset({*BUCKETS, "litellm_call_id"})
@@ -327,6 +334,8 @@ def check_fields(route: str, data: Mapping[str, Json], more: frozenset[str]) -> 
         if not check(value):
             raise refuse_field(name, "its value is of another type or out of bounds")
         asked[name] = value
+    if (needed := NEEDED.get(route)) and needed not in asked:
+        raise refuse_field(needed, "it is missing")
     for bucket in BUCKETS:
         if bucket in body and f"{route}:{bucket}" not in more and _is_callers(data.get(bucket)):
             raise refuse_field(bucket)

@@ -301,6 +301,8 @@ CASES = [
     refused("true for a number", "max_tokens", max_tokens=True),
     refused("a list for a number", "max_tokens", max_tokens=[4500]),
     refused("no choices", "n", n=0),
+    refused("no messages", "messages", messages=None),
+    refused("no prompt", "prompt", call_type="atext_completion", model="large", prompt=None),
     refused("choices as text", "n", n="10"),
     refused("many choices", "n", n=1000),
     refused("a body inside the body", "extra_body", extra_body={"max_tokens": 4500}),

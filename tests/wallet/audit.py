@@ -72,8 +72,11 @@ class Attacked:
         """What may not be: more than the wallet, work that nobody is charged for."""
         found = [f"overspent: {self.account.billed_micros} micro-dollars"] if self.account.overspent else []
         answered = sum(one.status_code == 200 for one in self.answers)
-        if len(self.bill.worked) != answered:
-            asked = [(call["route"], call["model"]) for call in self.bill.worked]
+        worked = [
+            call for call in self.bill.worked if not call["route"].startswith("GET ")
+        ]  # of LiteLLM's own
+        if len(worked) != answered:
+            asked = [(call["route"], call["model"]) for call in worked]
             found.append(f"{answered} answers, and at the provider {asked}")
         return found
 
@@ -89,7 +92,7 @@ def says_why(answer: httpx.Response, name: str) -> bool:
     on some values before the guard is asked, which refuses them, too.
     """
     text = answer.text.lower()
-    named = answer.status_code == 400 and name.strip().lower() in text
+    named = answer.status_code in (400, 404) and name.strip().lower() in text
     if "exception - " in text or "model group" in text:
         return named
     ours = answer.status_code == 400 and ("field_not_allowed" in text or "auth_error" in text)

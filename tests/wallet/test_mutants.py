@@ -20,7 +20,6 @@ LACKS = {
     "an unknown field goes through": ("a limit inside extra_body", "a service tier", "another deployment"),
     "the address goes through": ("another model in the address",),
     "headers go through": ("retries in headers",),
-    "several models go through": ("fifteen models in one name",),
     "a missing ceiling is guessed": ("a model without a ceiling",),
     "hosted tools go through": ("a tool of the provider's",),
     "unproved models go through": ("a model that was not proved for its route",),

@@ -88,6 +88,19 @@ REACHED = tuple(
 """Closed routes that reach the provider with the operator's key, most of them what others own there."""
 
 
+OWNED = frozenset(
+    (
+        "GET /v1/files",
+        "GET /v1/files/{file_id}",
+        "GET /v1/files/{file_id}/content",
+        "GET /v1/batches",
+        "GET /v1/batches/{batch_id}",
+        "DELETE /v1/files/{file_id}",
+    )
+)
+"""Those of them that are answered with what another customer owns."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """A LiteLLM of one release, somebody who attacks, and somebody who owns things there."""
@@ -174,8 +187,8 @@ def test_a_key_without_the_list_of_routes_reaches_what_others_own(scene: Scene) 
     """So the census asks in earnest: the list closes a route, not a request that makes no sense."""
     scene.site.forget_bill()
     answers = ask_all(scene.site, operators_key(scene.site, scene.attacker), scene.filler, REACHED)
-    assert [str(one) for one in answers if one.status != 200] == []
-    assert len(scene.site.bill().calls) >= len(REACHED)
+    reached = {str(one.route) for one in answers if one.status == 200}
+    assert reached >= OWNED, reached
     assert any(scene.victim.secrets["prompt"] in one.text for one in answers)
 
 

@@ -64,4 +64,9 @@ def asked(secret: str) -> Json:
 
 
 def batch_of(file: str) -> Json:
-    return {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    return {
+        "model": "live-small",
+        "input_file_id": file,
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    }
