@@ -21,6 +21,7 @@ SIGNATURES = """
 # Edge values of each type, and some that are of another.
 OF_TYPE: dict[str, list[Any]] = {
     "integer": [0, 1, -1, 2**31 - 1, -(2**31), 2**31, 7],
+    "double precision": [0, 0.5, -1, 1e308, "NaN", "Infinity", "x"],
     "bigint": [0, 1, -1, 2**53, 2**63 - 1, -(2**63), 2**63, 500], "boolean": [True, False, "t", "maybe"],
     "text": [*TEXTS, "sk-" + "x" * 10_000, "litellm", "starter-ngn", "charge.success", "unknown", "refused"],
     "text[]": [[], [""], ["kf-1", None], "{}", "{a,b}", [["a"]], ["x"] * 2000],

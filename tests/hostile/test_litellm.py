@@ -1,6 +1,5 @@
 """How somebody with a key could get calls that they did not pay for, or manage what is not theirs."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -92,7 +91,7 @@ def test_no_request_talks_its_way_out_of_being_charged(world: World) -> None:
         assert answer.status_code in (200, 400, 401, 403, 422), (what, answer.text)
         if answer.status_code == 200:
             answered[what] = user
-    assert len(answered) >= 8
+    assert "streamed" in answered
     for what, user in answered.items():
         until(partial(is_charged, world, user), seconds=30, what=f"{what}: it is charged")
 
@@ -131,20 +130,7 @@ DOORS: dict[str, tuple[str, Json]] = {
 }  # fmt: skip
 
 
-# Stubs of LiteLLM's mock models, which no provider's answer takes the shape of. It books what Gemini's routes
-# cost from the provider's own answer, of which a stub has none; the streamed one goes another way and is booked.
-# No provider makes images with a model that is priced by the token.
-STUBBED = {"gemini", "gemini, other path", "images"}
-FIXED = "This fixed answer"
-
-
-def is_stub(answer: httpx.Response) -> bool:
-    body = answer.json()
-    images = [str(one.get("url")) for one in body.get("data", [])]
-    return any(text.startswith(FIXED) for text in [str(body.get("text")), *images])
-
-
-def test_every_door_of_litellm_that_a_key_may_use_is_charged(world: World) -> None:
+def test_the_doors_that_a_key_may_use_are_few_and_charged(world: World) -> None:
     """A door that answers and books nothing on the user makes every wallet endless."""
     accounts = {what: world.sign_up() for what in DOORS}
     keys = {what: world.create_key(user) for what, user in accounts.items()}
@@ -157,24 +143,9 @@ def test_every_door_of_litellm_that_a_key_may_use_is_charged(world: World) -> No
     with ThreadPoolExecutor(8) as pool:  # some look for a provider for five seconds
         answers = dict(zip(DOORS, pool.map(knock, DOORS), strict=True))
     answered = {what for what, answer in answers.items() if answer.status_code == 200}
-    assert {"chat", "completions", "embeddings", "messages", "responses"} <= answered
-    priced = {what for what in answered if not (what in STUBBED and is_stub(answers[what]))}
-    free = uncharged(world, priced, accounts)
-    # LiteLLM 1.106.2 now and then loses the spend of a single call to /v1/messages, when many come at once. That
-    # is a call, not a door: a door that is free stays free however often it is used.
-    for what in free:
-        for _ in range(3):
-            assert knock(what).status_code == 200
-    assert uncharged(world, free, accounts) == set()
-
-
-def uncharged(world: World, doors: set[str], accounts: dict[str, User]) -> set[str]:
-    """Doors of which LiteLLM shows no spend, seconds after its flush."""
-    deadline = time.monotonic() + 20
-    while doors and time.monotonic() < deadline:
-        doors = {what for what in doors if not is_charged(world, accounts[what])}
-        time.sleep(0.2)
-    return doors
+    assert answered == {"chat", "chat, short path", "completions", "embeddings"}
+    for what in answered:
+        until(partial(is_charged, world, accounts[what]), seconds=30, what=f"{what}: it is charged")
 
 
 def test_a_blocked_revoked_or_orphaned_key_is_stopped_whatever_else_is_asked_meanwhile(world: World) -> None:

@@ -77,4 +77,5 @@ def test_the_comparison_takes_no_more_than_its_share_of_litellm_s_time(world: Wo
     began, before = time.monotonic(), call_seconds(world)
     until(lambda: time.monotonic() - began > 5 * ROUND_SECONDS and call_seconds(world) > before)
     share = (call_seconds(world) - before) / (time.monotonic() - began)
-    assert 0 < share <= 0.05, share
+    # 5 %, and the page whose rest is not over yet. Without its rests it would be most of the time.
+    assert 0 < share <= 0.1, share

@@ -124,7 +124,8 @@ def test_a_cap_holds_over_all_strings_that_a_key_has_in_a_period(world: World, a
         until(lambda key=key: world.key_info(key)["max_budget"] > 0.05, what="the rest came back")  # type: ignore[misc]
     calls += spend_all(world, key)
     until(lambda: world.wallet(user)["spend"] > calls * 0.048 - 0.001, what="LiteLLM has written it down")
-    assert 0.9 < world.wallet(user)["spend"] <= 1
+    # The guard holds a token for every byte of a prompt, so what is left at the end is too little for a call.
+    assert 0.6 < world.wallet(user)["spend"] <= 1
 
 
 def test_twenty_keys_are_not_twenty_times_the_rate(world: World) -> None:
