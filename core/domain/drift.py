@@ -194,7 +194,7 @@ class DriftStep:
 def pause_seconds(call_seconds: float, pages: int, *, round_seconds: float, share_percent: float) -> float:
     """How long to leave LiteLLM alone after a slice.
 
-    Never sooner than its share of LiteLLM's time allows; else so that a round takes as long as it may.
+    Long enough to keep to the share of LiteLLM's time, and to spread a round over its planned length.
     """
     return max(call_seconds * (100 / share_percent - 1), round_seconds / max(pages, 1))
 

@@ -1,4 +1,4 @@
-"""What of LiteLLM's state endangers wallets, in sentences for the operator: its guard, and old proofs."""
+"""Warnings for operators: a missing or old guard, and proofs made on another LiteLLM version."""
 
 import re
 from dataclasses import dataclass

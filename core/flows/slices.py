@@ -1,4 +1,4 @@
-"""Drift in slices, all day: a page of LiteLLM's list at a time, against the same range of hashes here.
+"""Compares all keys with LiteLLM all day: one page of its list at a time, against the same range of hashes.
 
 LiteLLM's list can only be paged by number. Keys that are made meanwhile move others to the next page, where
 those that were compared before are passed over; keys that are deleted move others to a page that was read

@@ -21,7 +21,7 @@ class Watcher:
         """A sentence for each thing that endangers wallets.
 
         Raises:
-            KeyfundError: LiteLLM or the database is away; what was seen before stays true.
+            KeyfundError: LiteLLM or the database does not answer; what was recorded before is kept.
         """
         callbacks, version, models, report = await asyncio.gather(
             self.litellm.read_callbacks(),

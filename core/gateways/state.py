@@ -15,7 +15,7 @@ GUARD = re.compile(r"<Keyfund guard ([^>\s]+)>")
 class StateReader:
     """Reads that every operator's master key may do; a key of fewer rights is refused some of them.
 
-    All methods raise TransientError where LiteLLM is away.
+    All methods raise TransientError when LiteLLM does not answer.
     """
 
     _wire: Wire

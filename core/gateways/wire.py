@@ -63,7 +63,7 @@ class Wire:
         except ForbiddenError:
             await self._check_reads()
             raise RefusedError(
-                "litellm_forbidden", "A setting of LiteLLM's forbids this to every key.", status=403
+                "litellm_forbidden", "LiteLLM is configured to refuse this to every key.", status=403
             ) from None
 
     async def _check_reads(self) -> None:
