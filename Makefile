@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
 LOCKED := runtime dev litellm litellm-newest peer
+# Two processes of tests, each with a stack of its own; a file's tests stay together, in order.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 MODULES := dashboard dev/browser dev/litellm dev/supabase tests/compat
 
 .PHONY: help setup run story test bench screenshots lock litellm-newest venv
@@ -26,7 +28,7 @@ test: venv ## every check and test, on real parts; LONG=1 for the long modes
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest $(if $(LONG),-o timeout=3600 --durations=60)
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(if $(LONG),-o timeout=3600 --durations=60)
 
 bench: setup ## measure the speed, each figure beside its limit (under 20 minutes); QUICK=1 for a look
 	@$(PYTHON) -m bench

@@ -1,6 +1,6 @@
 """Fixtures: one whole stack for the tests of many parts together, one PostgreSQL for the tests of SQL."""
 
-import os
+import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,45 +16,68 @@ from dev.postgres import SUPERUSER
 from dev.stack import ROOT, Stack, claim
 from tests.support import Connection, Database, SqlServer, User, sign_up_at
 
+LAST = "hostile"
+"""Its search for secrets reads what all other tests wrote and needs what its own folder learnt."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, one after the other; so do those of the last folder."""
+    items.sort(key=lambda item: item.path.parent.name == LAST)
+    for item in items:
+        path = item.path.relative_to(item.config.rootpath)
+        item.add_marker(pytest.mark.xdist_group(LAST if path.parent.name == LAST else str(path)))
+
 
 @pytest.fixture(scope="session")
-def homes() -> Path:
-    """A folder in `.stack` for this run's stacks and their logs; those of ended runs are removed."""
+def run_folder(testrun_uid: str) -> Path:
+    """A folder in `.stack` for what this run writes; those of ended runs are removed."""
     top = ROOT / ".stack" / "tests"
-    for old in top.glob("*"):
-        lock = claim(old)
-        if lock is not None:
-            lock.close()
-            shutil.rmtree(old)
-    own = top / str(os.getpid())
-    own.mkdir(parents=True)
+    own = top / testrun_uid[:8]
+    own.mkdir(parents=True, exist_ok=True)
+    with (top / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for old in top.glob("*/"):
+            if old != own and ended(old):
+                shutil.rmtree(old)
     return own
 
 
-@pytest.fixture(scope="session")
-def run_lock(homes: Path) -> Iterator[None]:
-    lock = claim(homes)
-    yield
-    if lock is not None:
-        lock.close()
+def ended(run: Path) -> bool:
+    """Whether no process of the run lives any more."""
+    locks = [claim(home) for home in run.glob("*/")]
+    for lock in locks:
+        if lock is not None:
+            lock.close()
+    return None not in locks
 
 
 @pytest.fixture(scope="session")
-def stack(homes: Path, run_lock: None) -> Iterator[Stack]:
+def homes(run_folder: Path, worker_id: str) -> Iterator[Path]:
+    """This process's part of the run's folder, for its stacks and their logs."""
+    own = run_folder / worker_id
+    own.mkdir(parents=True)
+    lock = claim(own)
+    assert lock is not None
+    yield own
+    lock.close()
+
+
+@pytest.fixture(scope="session")
+def stack(homes: Path) -> Iterator[Stack]:
     """The whole system, shared by every test that asks for it: leave it running as you found it."""
     with Stack(homes / "stack") as running, Control(running):
         yield running
 
 
 @pytest.fixture(scope="session")
-def unguarded(homes: Path, run_lock: None) -> Iterator[Stack]:
+def unguarded(homes: Path) -> Iterator[Stack]:
     """The same without the guard in LiteLLM."""
     with Stack(homes / "unguarded", proxy=Proxy(guard=False)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def unguarded_newest(homes: Path, run_lock: None) -> Iterator[Stack]:
+def unguarded_newest(homes: Path) -> Iterator[Stack]:
     """And on the newest LiteLLM that installs, whose packages are installed at the first use."""
     litellm.install(ROOT, print, "newest")
     with Stack(homes / "unguarded-newest", proxy=Proxy(release="newest", guard=False)) as running:
@@ -81,7 +104,7 @@ def sign_up(env: dict[str, str]) -> Callable[..., User]:
 
 
 @pytest.fixture(scope="session")
-def sql_server(homes: Path, run_lock: None) -> Iterator[SqlServer]:
+def sql_server(homes: Path) -> Iterator[SqlServer]:
     with SqlServer(homes).running() as server:
         yield server
 

@@ -14,7 +14,7 @@ ACCOUNTS = 20_000 if os.environ.get("LONG") else 5_000
 
 
 @pytest.fixture(scope="package")
-def ledger(homes: Path, run_lock: None) -> Iterator[Ledger]:
+def ledger(homes: Path) -> Iterator[Ledger]:
     with Stack(homes / "books") as stack:
         stack.stop_part("worker")  # it would mend what the tests break before anybody could name it
         with (

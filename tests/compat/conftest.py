@@ -24,7 +24,7 @@ from tests.support import Database, SqlServer
 
 
 @pytest.fixture(scope="session")
-def older_server(homes: Path, run_lock: None) -> Iterator[Address]:
+def older_server(homes: Path) -> Iterator[Address]:
     """PostgreSQL 15 with the roles of a hosted project."""
     installed = older_postgres()
     if installed is None:

@@ -15,7 +15,7 @@ LAST = "test_zz_secrets.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The search for secrets comes after everything else, whatever folder it is in: logs are whole then."""
+    """The search for secrets comes after everything else: logs are whole then."""
     items.sort(key=lambda item: item.path.name == LAST)
 
 

@@ -33,7 +33,7 @@ update keyfund.paystack_events set next_attempt_at = next_attempt_at - interval 
 
 
 @pytest.fixture
-def world(homes: Path, run_lock: None) -> Iterator[World]:
+def world(homes: Path) -> Iterator[World]:
     """On a stack of its own: so many accounts would be in every other test's way."""
     with (
         Stack(homes / "backlog") as stack,

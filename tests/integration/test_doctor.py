@@ -138,7 +138,7 @@ def beside(stack: Stack, name: str, proxy: Proxy, database: str) -> Iterator[Sit
         env=provider.env(stack.env["PROVIDER_BASE_URL"], stack.provider_key),
     )
     assert stack.reaper is not None
-    child = Child(part, stack.logs / f"{name}.log", stack.reaper.marks)
+    child = Child(part, stack.logs / f"litellm-{name}.log", stack.reaper.marks)
     stack.reaper.add(child.spawn())
     try:
         child.wait_ready()

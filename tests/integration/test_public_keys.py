@@ -27,7 +27,7 @@ PER_MINUTE = 240
 
 
 @pytest.fixture(scope="module")
-def public_stack(homes: Path, run_lock: None) -> Iterator[Stack]:
+def public_stack(homes: Path) -> Iterator[Stack]:
     settings = {"API_RATE_PER_MINUTE": str(PER_MINUTE)}
     with Stack(homes / "public-keys", settings=settings, asymmetric=True) as running:
         yield running

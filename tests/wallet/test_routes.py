@@ -128,7 +128,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module", params=["pinned", "newest"])
-def scene(request: pytest.FixtureRequest, homes: Path, run_lock: None) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, homes: Path) -> Iterator[Scene]:
     with ExitStack() as doors:
         stack = stage(request, homes, doors)
         db = doors.enter_context(psycopg.connect(stack.superuser_url("keyfund"), autocommit=True))

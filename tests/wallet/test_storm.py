@@ -55,7 +55,7 @@ class Settled:
 
 
 @pytest.fixture(scope="module")
-def workers(homes: Path, run_lock: None) -> Iterator[Stack]:
+def workers(homes: Path) -> Iterator[Stack]:
     """Two LiteLLM workers that know of each other by Redis."""
     with Stack(homes / "workers", proxy=Proxy(workers=2, redis=True)) as running:
         yield running

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_hex
 
+from tests.integration.world import until
 from tests.wallet.customers import Customer
 from tests.wallet.site import Json, Site
 
@@ -30,6 +31,7 @@ class Victim:
             "response": created(site, key, "/v1/responses", json=asked(secret)),
         }
         made["batch"] = created(site, key, "/v1/batches", json=batch_of(made["file"]))
+        until(lambda: site.user(customer.id)["spend"] > 0, what="LiteLLM writes what the response cost")
         ids = {"user": customer.id, "key": digest, "token": digest, **made}
         said = {"prompt": secret, "address": customer.user.email, "key": customer.key}
         return cls(customer, ids, said)
