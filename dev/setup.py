@@ -26,10 +26,11 @@ def set_up(root: Path, say: Say, *, everything: bool = False) -> None:
             say(f"  done in {time.monotonic() - began:.0f} s")
 
 
-def newest_litellm(root: Path, say: Say) -> None:
-    litellm.install(root, say, "newest")
+def every_litellm(root: Path, say: Say) -> None:
+    for release in litellm.releases(root):
+        litellm.install(root, say, release)
 
 
 NEEDED: tuple[Callable[[Path, Say], None], ...]
 NEEDED = (supabase.install, litellm.install, dashboard.install, browser.install)
-FOR_TESTS = (newest_litellm,)
+FOR_TESTS = (every_litellm,)

@@ -7,6 +7,7 @@ LiteLLM reaches Postgres through Prisma, whose engine is a native binary from a 
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -34,6 +35,18 @@ def __getattr__(name: str) -> type:
         raise AttributeError(name)
     return dict
 '''
+
+
+def releases(root: Path) -> tuple[Release, ...]:
+    """Those that differ: often the newest is the pinned one, and nothing needs to be done twice."""
+    return ("pinned",) if version(root, "newest") == version(root, "pinned") else ("pinned", "newest")
+
+
+def version(root: Path, release: Release) -> str:
+    """Which LiteLLM is locked."""
+    locked = re.search(r"^litellm==(\S+)", lock_file(root, release).read_text(), re.MULTILINE)
+    assert locked is not None
+    return locked.group(1)
 
 
 def lock_file(root: Path, release: Release) -> Path:

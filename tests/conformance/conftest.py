@@ -7,16 +7,17 @@ import psycopg
 import pytest
 
 from core.gateways.litellm import LiteLLM
-from dev.stack import Stack
+from dev.litellm import releases
+from dev.stack import ROOT, Stack
 from tests.conformance.app import create_app
 from tests.conformance.standin import StandIn
 from tests.conformance.subject import Subject, settings_for
 
-STACKS = {"real": "unguarded", "newest": "unguarded_newest"}
+STACKS = {"pinned": "unguarded", "newest": "unguarded_newest"}
 """The stack's fixture for each real LiteLLM."""
 
 
-@pytest.fixture(params=["standin", *STACKS])
+@pytest.fixture(params=["standin", *releases(ROOT)])
 def real_one(request: pytest.FixtureRequest) -> Stack | None:
     if request.param == "standin":
         return None

@@ -6,15 +6,12 @@ from pathlib import Path
 import pytest
 
 from dev import litellm
-from dev.litellm import Release
+from dev.litellm import Release, releases
 from dev.stack import ROOT
 from tests.guard.cases import FALLBACKS, MODELS
 from tests.guard.worker import Worker, worker
 
 GUARD = ROOT / "guard" / "keyfund_guard.py"
-
-
-RELEASES: tuple[Release, ...] = ("pinned", "newest")
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +37,7 @@ def desk(a_worker: Worker) -> Worker:
     return a_worker
 
 
-@pytest.fixture(scope="session", params=RELEASES)
+@pytest.fixture(scope="session", params=releases(ROOT))
 def each_worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     with worker(python_of(request.param), GUARD, MODELS, router={"fallbacks": FALLBACKS}) as one:
         yield one
