@@ -141,7 +141,7 @@ def test_money_that_was_never_credited_and_asks_for_nothing_is_no_difference(led
     ledger.call("select public.observe_payment(%s, 'reversed')", returned)
     paid = ledger.paystack(f"/sandbox/transactions/{odd}/pay", deliver=False, currency="USD")["event"]["data"]
     ledger.call("select public.review_payment(%s, 'other_currency', %s, %s, 'USD')", odd, paid["id"], PRICE)
-    report = ledger.report(1)
+    report = ledger.report(0, 1)
     assert named(report) == before
     assert report["checks"]["paystack"]["totals"]["USD"] == PRICE
 
@@ -159,7 +159,7 @@ def test_a_parked_wallet_is_named_and_one_on_its_way_is_counted(ledger: Ledger) 
 def test_credits_that_litellm_was_never_told_of_are_named(ledger: Ledger) -> None:
     before = set(named(ledger.report(0, 1)))
     ledger.buy(4002)
-    report = ledger.report(1)
+    report = ledger.report(0, 1)
     assert set(named(report)) == before
     assert report["checks"]["wallet"]["waiting"] == 1
     with ledger.by_hand():  # as if a push had recorded what never happened

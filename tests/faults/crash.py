@@ -30,6 +30,16 @@ FOR_ANYBODY: set[tuple[str, str]] = {
         ("supabase", f"POST /rest/v1/rpc/{function}")
         for function in ("settle_usage", "record_key_spend", "record_usage", "get_payment", "observe_payment")
     ),
+    *(
+        ("supabase", f"POST /rest/v1/rpc/{function}")
+        for function in (
+            "claim_drift_slice",
+            "read_drift",
+            "finish_drift_slice",
+            "read_routes",
+            "record_warnings",
+        )
+    ),
 }
 
 
