@@ -12,21 +12,21 @@ from tests.wallet.customers import Registry
 from tests.wallet.site import Site
 
 Say = Callable[[str], None]
-SAID = pytest.StashKey[list[str]]()
+SAID = "said"
 
 
 @pytest.fixture
-def say(pytestconfig: pytest.Config) -> Say:
+def say(record_property: Callable[[str, object], None]) -> Say:
     """Puts a line below the run's results: what an attack came to is worth reading where nothing failed."""
-    return pytestconfig.stash.setdefault(SAID, []).append
+    return lambda line: record_property(SAID, line)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
-) -> None:
-    if lines := config.stash.get(SAID, []):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = terminalreporter.getreports("passed")
+    lines = [str(line) for report in passed for name, line in report.user_properties if name == SAID]
+    if lines:
         terminalreporter.section("the wallet and the provider's bill")
-        terminalreporter.write_line("\n".join(lines))
+        terminalreporter.write_line("\n".join(dict.fromkeys(lines)))
 
 
 @pytest.fixture
