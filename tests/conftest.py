@@ -14,6 +14,7 @@ from dev.control import Control
 from dev.litellm import Proxy
 from dev.postgres import SUPERUSER
 from dev.stack import ROOT, Stack, claim
+from tests.odd import odd
 from tests.support import Connection, Database, SqlServer, User, sign_up_at
 
 LAST = "hostile"
@@ -65,14 +66,14 @@ def homes(run_folder: Path, worker_id: str) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def stack(homes: Path) -> Iterator[Stack]:
     """The whole system, shared by every test that asks for it: leave it running as you found it."""
-    with Stack(homes / "stack") as running, Control(running):
+    with Stack(homes / "stack", proxy=odd(Proxy())) as running, Control(running):
         yield running
 
 
 @pytest.fixture(scope="session")
 def unguarded(homes: Path) -> Iterator[Stack]:
     """The same without the guard in LiteLLM."""
-    with Stack(homes / "unguarded", proxy=Proxy(guard=False)) as running:
+    with Stack(homes / "unguarded", proxy=odd(Proxy(guard=False))) as running:
         yield running
 
 

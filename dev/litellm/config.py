@@ -19,6 +19,12 @@ REDIS = {"url": "os.environ/REDIS_URL"}  # kept out of the file, because it has 
 Settings = Mapping[str, Any]
 
 
+def models() -> list[dict[str, Any]]:
+    """The models that a stack serves unless its settings say otherwise."""
+    listed: list[dict[str, Any]] = yaml.safe_load(BASE.read_text())["model_list"]
+    return listed
+
+
 def write(folder: Path, *, guard: Path | None, redis: bool, settings: Settings) -> Path:
     """Write the configuration into the folder, and the guard's file beside it; returns the configuration.
 

@@ -8,6 +8,7 @@ from dev import litellm, provider
 from dev.child import Child
 from dev.litellm import Proxy
 from dev.stack import ROOT, Stack, free_port
+from tests.odd import odd
 from tests.wallet.site import Site
 
 NUMBERS = count(1)
@@ -30,7 +31,7 @@ def beside(stack: Stack, proxy: Proxy, change: Callable[[str], str] | None = Non
         port=port,
         master_key=stack.master_key,
         home=home,
-        proxy=proxy,
+        proxy=odd(proxy),
         env=provider.env(stack.env["PROVIDER_BASE_URL"], stack.provider_key),
     )
     if change:

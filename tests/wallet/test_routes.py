@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from core.domain.routes import PATHS
-from dev.litellm import Proxy
-from dev.stack import Stack
+from dev.litellm import Proxy, releases
+from dev.stack import ROOT, Stack
 from tests.integration.world import until
 from tests.wallet.asking import Answer, ask, ask_all
 from tests.wallet.beside import site_of
@@ -88,17 +88,19 @@ REACHED = tuple(
 """Closed routes that reach the provider with the operator's key, most of them what others own there."""
 
 
-OWNED = frozenset(
+OPEN_WITHOUT_A_LIST = frozenset(
     (
         "GET /v1/files",
         "GET /v1/files/{file_id}",
         "GET /v1/files/{file_id}/content",
         "GET /v1/batches",
         "GET /v1/batches/{batch_id}",
+        "POST /v1/realtime/client_secrets",
+        "POST /openai_passthrough/{endpoint}",
         "DELETE /v1/files/{file_id}",
     )
 )
-"""Those of them that are answered with what another customer owns."""
+"""Those of them that are answered: with what another customer owns, or with the operator's own account."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Scene:
         ]
 
 
-@pytest.fixture(scope="module", params=["pinned", "newest"])
+@pytest.fixture(scope="module", params=releases(ROOT))
 def scene(request: pytest.FixtureRequest, homes: Path) -> Iterator[Scene]:
     with ExitStack() as doors:
         stack = stage(request, homes, doors)
@@ -188,7 +190,7 @@ def test_a_key_without_the_list_of_routes_reaches_what_others_own(scene: Scene) 
     scene.site.forget_bill()
     answers = ask_all(scene.site, operators_key(scene.site, scene.attacker), scene.filler, REACHED)
     reached = {str(one.route) for one in answers if one.status == 200}
-    assert reached >= OWNED, reached
+    assert reached >= OPEN_WITHOUT_A_LIST, reached
     assert any(scene.victim.secrets["prompt"] in one.text for one in answers)
 
 
