@@ -946,7 +946,7 @@ class Calls:
         redis = _redis()
         if redis is None:
             return sum(1 for one in self.mine.values() if one.user_id == call.user_id and one.takes_place)
-        pipeline = redis.pipeline()
+        pipeline = redis.pipeline(transaction=False)  # each takes its place before it counts
         pipeline.hset(_places(call), call.id, _lease(call))
         pipeline.expire(_places(call), LEASE_SECONDS * 60)
         pipeline.hgetall(_places(call))
