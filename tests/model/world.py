@@ -25,7 +25,7 @@ from core.gateways.litellm import LiteLLM
 from core.payments.paystack import Paystack, is_signed, parse_event
 from core.store import ServiceStore
 from core.store.calls import execute
-from core.store.payments import Delivery
+from core.store.payments import Delivery, Wish
 from dev.paystack import Sandbox
 from dev.paystack import Settings as PaystackSettings
 from dev.paystack import create_app as create_paystack
@@ -287,7 +287,7 @@ class World:
     # ------------------------------------------------------------- payments
 
     def order(self, person: Person, package: str, plan: Plan) -> None:
-        work = open_checkout(self.store, self.paystack, person.id, package, None)
+        work = open_checkout(self.store, self.paystack, person.id, Wish(package), None)
         self.engine.run(_refusable(work), plan)
 
     def pay(self, transaction: Transaction, right: bool, fields: Row) -> None:
