@@ -24,13 +24,13 @@ async def remeasure(settings: Settings, references: Sequence[str], *, really: bo
             print("keyfund: Paystack is not configured.", file=sys.stderr)
             return INCOMPLETE
         try:
-            return await _carry_out(parts.settler, _choose(parts.store, references), really=really)
+            return await carry_out(parts.settler, choose(parts.store, references), really=really)
         except KeyfundError as error:
             print(f"keyfund: not finished: {error.message} It is safe to repeat.", file=sys.stderr)
             return INCOMPLETE
 
 
-async def _choose(store: ServiceStore, references: Sequence[str]) -> AsyncIterator[str]:
+async def choose(store: ServiceStore, references: Sequence[str]) -> AsyncIterator[str]:
     for reference in references:
         yield reference
     after: str | None = None
@@ -43,7 +43,7 @@ async def _choose(store: ServiceStore, references: Sequence[str]) -> AsyncIterat
         after = page[-1]
 
 
-async def _carry_out(settler: Settler, references: AsyncIterator[str], *, really: bool) -> int:
+async def carry_out(settler: Settler, references: AsyncIterator[str], *, really: bool) -> int:
     moved = same = failed = 0
     async for reference in references:
         measured = await settler.show_reversals(reference)

@@ -1,6 +1,7 @@
 """Payments from Paystack to the ledger: fees, refunds, disputes, decisions, and what the sweep says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 from unittest import mock
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from core.domain.payments import Bearer, Refunds
 from core.flows.settle import Settled, Settler
 from dev.paystack.dispute import Dispute
+from dev.paystack.outbox import Signed
 from dev.paystack.transaction import Transaction
 from operate import remeasure as command
 from tests.model.process import SMOOTH
@@ -42,10 +44,14 @@ def bought(world: World, **fields: object) -> Transaction:
     return made
 
 
+def happen(world: World, act: Callable[..., Signed], *arguments: object, **named: object) -> None:
+    """Something at Paystack, and its webhook."""
+    signed = world.engine.run(_now(act, *arguments, sending=KEPT, **named))
+    world.deliver(cast(Signed, signed), SMOOTH)
+
+
 def refund(world: World, of: Transaction, amount: int, *, dispute: Dispute | None = None) -> None:
-    work = _now(world.sandbox.refund, of, amount, dispute_id=dispute.id if dispute else None, sending=KEPT)
-    world.mail.append(world.engine.run(work))
-    world.deliver(world.mail[-1], SMOOTH)
+    happen(world, world.sandbox.refund, of, amount, dispute_id=dispute.id if dispute else None)
 
 
 def dispute(world: World, of: Transaction) -> Dispute:
@@ -55,8 +61,7 @@ def dispute(world: World, of: Transaction) -> Dispute:
 
 
 def resolve(world: World, one: Dispute, resolution: str, amount: int) -> None:
-    world.mail.append(world.engine.run(_now(world.sandbox.resolve, one, resolution, amount, sending=KEPT)))
-    world.deliver(world.mail[-1], SMOOTH)
+    happen(world, world.sandbox.resolve, one, resolution, amount)
 
 
 def left(world: World) -> int:
@@ -128,8 +133,8 @@ def forget_fee(world: World, withheld: int) -> None:
 
 
 def measure(world: World, *, really: bool) -> int:
-    references = command._choose(world.store, [])
-    status = world.engine.run(command._carry_out(world.settler, references, really=really))
+    references = command.choose(world.store, [])
+    status = world.engine.run(command.carry_out(world.settler, references, really=really))
     assert status is not None
     return status
 
@@ -217,8 +222,7 @@ def test_who_comes_back_from_a_refused_payment_is_told_how_it_stands(world: Worl
     world.deliver(world.mail[-1], SMOOTH)
     told.append(look())
     (pending,) = world.sandbox.book.refunds.values()
-    signed = world.engine.run(_now(world.sandbox.move_refund, pending, "processed", sending=KEPT))
-    world.deliver(signed, SMOOTH)
+    happen(world, world.sandbox.move_refund, pending, "processed")
     told.append(look())
     assert told == [Settled.REFUSED, Settled.REFUND_UNDER_WAY, Settled.REVERSED]
 
