@@ -19,6 +19,7 @@ STEPS = {
 }
 
 
+ENDED = ("failed", "abandoned", "declined", "refund_under_way", "refunded")
 Shown = Annotated[int | None, Field(ge=1, le=10**12, description="409 where it is another by now.")]
 
 
@@ -121,7 +122,7 @@ async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payme
 def _payment(row: dict[str, Any]) -> Payment:
     times = {step: row[column] for step, column in STEPS.items()}
     unreached = [step for step in ("credited", "pushed", "effective") if times[step] is None]
-    if row["status"] in ("failed", "abandoned", "reversed"):
+    if row["standing"] in ENDED:
         unreached = []  # nothing is waited for, though a late success would still be credited
     return Payment(
         **{name: row[name] for name in ("reference", "status", "credits", "amount", "currency")},
