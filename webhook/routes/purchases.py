@@ -17,8 +17,6 @@ STEPS = {
     "pushed": "pushed_at",
     "effective": "effective_at",
 }
-
-
 ENDED = ("failed", "abandoned", "declined", "refund_under_way", "refunded")
 Shown = Annotated[int | None, Field(ge=1, le=10**12, description="409 where it is another by now.")]
 
