@@ -111,7 +111,7 @@ begin
   -- Money that was never credited and is given back asks for no decision any more.
   update public.transactions t set status = 'reversed'
   where id = v_payment.id and credited_at is null and status in ('needs_review', 'failed')
-    and paid_amount > 0 and keyfund.lost_amount(t, false) >= paid_amount;
+    and keyfund.paid_amount(t) > 0 and keyfund.lost_amount(t, false) >= keyfund.paid_amount(t);
   return v_change;
 end;
 $$;
@@ -347,7 +347,7 @@ $$;
 
 create or replace function keyfund.is_owed(p_payment public.transactions) returns boolean
 language sql stable set search_path = '' as $$
-  select p_payment.paid_amount is null or keyfund.lost_amount(p_payment) < p_payment.paid_amount;
+  select keyfund.lost_amount(p_payment) < keyfund.paid_amount(p_payment);
 $$;
 
 revoke all on function public.record_reversals(text, bigint, jsonb, bigint, bigint, timestamptz, bigint, boolean)

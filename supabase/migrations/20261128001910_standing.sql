@@ -2,7 +2,8 @@
 
 alter table public.transactions add column standing text not null generated always as (
   case
-    when status = 'reversed' or (paid_amount > 0 and refunded_amount >= paid_amount) then 'refunded'
+    when status = 'reversed' or (refunded_amount > 0 and refunded_amount >= coalesce(paid_amount, amount))
+      then 'refunded'
     when refunding_amount > 0 and (credited_at is null or refunded_amount + refunding_amount
       >= case when paid_currency = currency then least(amount, paid_amount) else paid_amount end)
       then 'refund_under_way'

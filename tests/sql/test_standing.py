@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.acting import Row, by_owner, by_service, credit, open_order, payment, sign_up
+from tests.sql.acting import Row, by_owner, by_service, credit, open_order, payment, sign_up, value
 from tests.support import Connection, as_role
 
 PRICE = 1_600_000
@@ -84,6 +84,19 @@ def test_a_refused_payment_that_a_lost_dispute_gave_back_is_owed_no_more(
     assert standing(db, order) == "declined"
     tell(db, order, 0, 0, dispute | {"resolved": True, "resolution": "auto-accepted"})
     assert standing(db, order) == "refunded"
+
+
+def test_money_of_which_paystack_named_no_amount_is_owed_until_the_price_went_back(
+    db: Connection, administrator: UUID
+) -> None:
+    order = open_order(db, sign_up(db))
+    known = {"p_provider_id": 7, "p_paid_amount": None, "p_currency": "NGN", "p_borne_fee": 0}
+    by_service(db, "review_payment", p_reference=order["reference"], p_reason="incomplete", **known)
+    refuse(db, administrator, order)
+    owed = "select keyfund.is_owed(t) from public.transactions t where reference = %s"
+    assert (standing(db, order), value(db, owed, order["reference"])) == ("declined", True)
+    tell(db, order, PRICE)
+    assert (standing(db, order), value(db, owed, order["reference"])) == ("refunded", False)
 
 
 @pytest.mark.parametrize(
