@@ -61,7 +61,9 @@ async def assemble(settings: Settings) -> AsyncIterator[Assembly]:
             )
         if settings.paystack_secrets:
             paystack = Paystack(settings, await stack.enter_async_context(make_paystack_client(settings)))
-            settler = Settler(store=store, paystack=paystack, mode=settings.paystack_mode, pusher=pusher)
+            settler = Settler(
+                store, paystack, settings.paystack_mode, pusher, settings.paystack_fees_borne_by
+            )
         reconciler = Reconciler(store, litellm, paystack)
         drift_finder = DriftFinder(store, litellm) if litellm is not None else None
         adopter = Adopter(store, litellm) if litellm is not None else None

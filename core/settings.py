@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.domain.payments import Bearer
 from core.errors import SettingsError
 
 
@@ -39,6 +40,7 @@ REASONS = {
     "string_pattern_mismatch": "is an address such as https://service.example",
     "string_too_short": "is empty or too short",
     "too_short": "is empty or too short",
+    "enum": "is buyer or merchant",
 }
 PAYSTACK_KEYS = r"^\s*sk_(test|live)_[A-Za-z0-9]+(\s*,\s*sk_\1_[A-Za-z0-9]+)*\s*$"
 
@@ -65,6 +67,7 @@ class Settings(BaseSettings):
 
     paystack_secret_key: Annotated[SecretStr, NoDecode] | None = None
     paystack_base_url: Url = "https://api.paystack.co"
+    paystack_fees_borne_by: Bearer | None = None
     paystack_timeout_seconds: Annotated[float, Field(ge=1, le=60)] = 12
 
     webhook_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"

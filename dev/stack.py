@@ -24,6 +24,7 @@ from dev.prepared import REGIMES, Prepared, random_passwords
 from dev.reaper import Reaper
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ROOT / "dev" / "packages.sql"  # on sale here, at rates of its own
 ORDER = ("postgres", "redis", "supabase", "provider", "litellm", "paystack", "webhook", "worker")
 """Parts as they are listed, and stopped from the last to the first; `redis` only if the proxy asks for it."""
 
@@ -208,6 +209,7 @@ class Stack:
         supabase.clone_database(self.superuser_url("postgres"), REGIMES["locked"], "keyfund")
         applied = supabase.apply_migrations(self.env["DATABASE_URL"], ROOT / "supabase" / "migrations")
         supabase.apply_seed(self.env["DATABASE_URL"], ROOT / "supabase" / "seed.sql")
+        supabase.apply_seed(self.env["DATABASE_URL"], PACKAGES)
         self.report(f"{len(applied)} migrations", time.monotonic() - began)
 
     def superuser_url(self, database: str) -> str:

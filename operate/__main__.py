@@ -17,6 +17,7 @@ from operate.drift import drift
 from operate.finding import Finding, warning
 from operate.proofs import Wish, prove
 from operate.reconcile import reconcile
+from operate.remeasure import remeasure
 from operate.replay import replay
 from operate.trials import TRIALS
 
@@ -81,6 +82,20 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--since", type=_time, help="received then or later, such as 2026-01-31T08:00Z")
     again.add_argument("--until", type=_time, help="received before then")
     again.add_argument("--failing", action="store_true", help="those that were tried in vain")
+    measured = commands.add_parser(
+        "remeasure",
+        help="measure refunds and disputes of older payments anew",
+        description="Asks Paystack who bore the fee of payments that were measured before that counted, and "
+        "what refunds and disputes withhold of them now. Only shows, unless told to book it. Exit status: 0 "
+        "all were measured, 1 some cannot be, 2 not everything could be looked at.",
+    )
+    measured.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        help="this payment; may be repeated (default: all of them)",
+    )
+    measured.add_argument("--yes", action="store_true", help="book it")
     compared = commands.add_parser(
         "drift",
         help="compare all keys and wallets with LiteLLM",
@@ -117,6 +132,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 arguments.event, arguments.reference, arguments.since, arguments.until, arguments.failing
             )
             return asyncio.run(replay(settings, chosen))
+        case "remeasure":
+            return asyncio.run(remeasure(settings, arguments.reference, really=arguments.yes))
         case "drift":
             return asyncio.run(drift(settings, mend=arguments.mend, as_json=arguments.json))
         case "adopt":

@@ -1,14 +1,17 @@
--- What is on sale, for a start. Safe to run twice: an operator's own changes stay.
--- amount is in subunits: kobo, pesewas, cents.
-insert into public.credit_packages (id, name, credits, amount, currency) values
-  ('starter-ngn', 'Starter', 500, 1600000, 'NGN'),
-  ('plus-ngn', 'Plus', 2500, 7500000, 'NGN'),
-  ('starter-ghs', 'Starter', 500, 12000, 'GHS'),
-  ('plus-ghs', 'Plus', 2500, 57000, 'GHS'),
-  ('starter-kes', 'Starter', 500, 130000, 'KES'),
-  ('plus-kes', 'Plus', 2500, 620000, 'KES'),
-  ('starter-zar', 'Starter', 500, 19000, 'ZAR'),
-  ('plus-zar', 'Plus', 2500, 90000, 'ZAR'),
-  ('starter-usd', 'Starter', 500, 1000, 'USD'),
-  ('plus-usd', 'Plus', 2500, 4800, 'USD')
+-- Examples of what to sell, none on sale yet. Safe to run twice: an operator's own changes stay.
+--
+-- amount is in subunits: kobo, pesewas, cents. A credit is 2 cents of LiteLLM usage, so 500 credits cost 10 dollars. The
+-- prices below leave a little after Paystack's fee at 1 dollar = NGN 1,450, GHS 11, KES 129, ZAR 17.20. Look at today's
+-- rates before you put one on sale: update public.credit_packages set active = true where id = '...'.
+insert into public.credit_packages (id, name, credits, amount, currency, active) values
+  ('starter-ngn', 'Starter', 500, 1600000, 'NGN', false),
+  ('plus-ngn', 'Plus', 2500, 7500000, 'NGN', false),
+  ('starter-ghs', 'Starter', 500, 12000, 'GHS', false),
+  ('plus-ghs', 'Plus', 2500, 57000, 'GHS', false),
+  ('starter-kes', 'Starter', 500, 140000, 'KES', false),
+  ('plus-kes', 'Plus', 2500, 690000, 'KES', false),
+  ('starter-zar', 'Starter', 500, 19000, 'ZAR', false),
+  ('plus-zar', 'Plus', 2500, 90000, 'ZAR', false),
+  ('starter-usd', 'Starter', 500, 1100, 'USD', false),
+  ('plus-usd', 'Plus', 2500, 5400, 'USD', false)
 on conflict (id) do nothing;

@@ -19,7 +19,7 @@ from dev.child import Child
 from dev.postgres import SUPERUSER, Address
 from dev.prepared import REGIMES, Prepared, random_passwords
 from dev.reaper import Reaper
-from dev.stack import ROOT, free_port
+from dev.stack import PACKAGES, ROOT, free_port
 from dev.supabase import Regime
 
 Connection = psycopg.Connection[Any]
@@ -113,6 +113,7 @@ class SqlServer:
             url = self.address.url("postgres", name)
             supabase.apply_migrations(url, ROOT / "supabase" / "migrations")
             supabase.apply_seed(url, ROOT / "supabase" / "seed.sql")
+            supabase.apply_seed(url, PACKAGES)
             self.migrated[regime] = name
         return self.migrated[regime]
 

@@ -61,6 +61,11 @@ ERRORS: dict[str, tuple[int, str]] = {
     ),
     "payment_disputed": (409, "This payment is given back through its dispute, or was."),
     "too_many_keys": (409, "An account has at most 1000 keys. Revoke one first."),
+    "price_changed": (409, "This package has changed: it is now 500 credits for NGN 16,000.00."),
+    "fee_unknown": (
+        409,
+        "Ask Paystack first who bore the fee: nothing is withheld before that is known.",
+    ),
     "payment_not_credited": (409, "The payment has not arrived yet."),
     "payment_not_paid": (409, "Nothing was paid for this order."),
     "nothing_to_decide": (409, "No payment with this reference waits for a decision."),
@@ -230,9 +235,9 @@ DOCUMENTS: dict[str, Document] = {
         examples.CHECKOUT,
         (
             *SIGNED_IN, *BODY, *ACCOUNT, *PAYSTACK, "paystack_http_400", "package_not_found", "email_missing",
-            "too_many_orders",
+            "too_many_orders", "price_changed",
         ),
-        request={"package_id": "starter-ngn"},
+        request={"package_id": "starter-ngn", "amount": 1_600_000, "credits": 500},
     ),
     "GET /api/credits/transactions": Document(
         "The latest payments", {"transactions": [examples.PAYMENT]}, SIGNED_IN
@@ -270,7 +275,7 @@ DOCUMENTS: dict[str, Document] = {
     "POST /api/admin/payments/{reference}/retry": Document(
         "Do a payment's steps again",
         examples.DETAIL,
-        (*ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "payment_not_found"),
+        (*ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "payment_not_found", "fee_unknown"),
         request={"step": "verified"},
     ),
     "POST /api/admin/payments/{reference}/refund": Document(
@@ -278,7 +283,7 @@ DOCUMENTS: dict[str, Document] = {
         examples.DETAIL,
         (
             *ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "reason_missing", "payment_not_found",
-            "payment_not_paid", "payment_disputed", "nothing_to_decide",
+            "payment_not_paid", "payment_disputed", "nothing_to_decide", "fee_unknown",
         ),
         request={"reason": "paid twice"},
     ),

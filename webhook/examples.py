@@ -70,6 +70,11 @@ PAYMENT: Json = {
     "amount": 1_600_000,
     "currency": "NGN",
     "authorization_url": None,
+    "standing": "credited",
+    "granted_credits": 500,
+    "refunded_amount": 0,
+    "refunding_amount": 0,
+    "refunded_at": None,
     "refused": False,
     "waiting_for": "effective",
     "timeline": TIMELINE,
@@ -116,6 +121,7 @@ ESTIMATE: Json = {
     "spend_micros": 480,
     "credits": 0.024,
     "source": {"tokens": "litellm", "cost": "litellm"},
+    "rough": False,
     "cached": False,
 }
 BALANCE: Json = {

@@ -1,7 +1,16 @@
 """When a payment buys credits: the rule, and nothing else."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
+
+
+class Bearer(StrEnum):
+    """Who bears Paystack's fee, where the operator has said it."""
+
+    BUYER = "buyer"
+    MERCHANT = "merchant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,9 @@ class Order:
     credited: bool = False
     refused: bool = False
     """An administrator decided that it buys nothing."""
+    standing: str = "pending"
+    borne_fee: int | None = None
+    """What of the payment was Paystack's fee, in subunits; None: Paystack was not asked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,39 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund as Paystack shows it; ``dispute_id`` tells the dispute that it belongs to."""
+
+    subunits: int
+    processed: bool
+    under_way: bool
+    dispute_id: int | None
+    refunded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refunds:
+    """What was given back of a payment, in subunits: in all, through its disputes, and on its way."""
+
+    processed: int = 0
+    in_disputes: int = 0
+    under_way: int = 0
+    last_at: datetime | None = None
+
+    def plus(self, one: Refund, disputes: Collection[int]) -> "Refunds":
+        """With one more. It belongs to a dispute only if that is among these."""
+        if not one.processed:
+            return replace(self, under_way=self.under_way + (one.subunits if one.under_way else 0))
+        times = [time for time in (self.last_at, one.refunded_at) if time is not None]
+        return Refunds(
+            processed=self.processed + one.subunits,
+            in_disputes=self.in_disputes + (one.subunits if one.dispute_id in disputes else 0),
+            under_way=self.under_way,
+            last_at=max(times, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """What Paystack says of a reference when asked. Amounts in subunits of the currency."""
 
@@ -53,6 +98,9 @@ class Verified:
     currency: str | None
     domain: str | None
     paid_at: datetime | None
+    fees_subunits: int | None = None
+    complete: bool = True
+    """Whether each amount that Paystack names is one: a whole number of subunits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +111,7 @@ class Credit:
     amount_subunits: int
     currency: str
     paid_at: datetime | None
+    borne_fee: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +129,12 @@ class Review:
     provider_id: int | None
     amount_subunits: int | None
     currency: str | None
+    borne_fee: int = 0
 
 
-def judge(order: Order, verified: Verified, mode: str) -> Credit | Observe | Review:
+def judge(
+    order: Order, verified: Verified, mode: str, bearer: Bearer | None = None
+) -> Credit | Observe | Review:
     """Decide by what Paystack says when asked, never by an event's payload.
 
     The amount may exceed the price (fees passed to the customer), so the test is "at least"; what was
@@ -90,23 +142,43 @@ def judge(order: Order, verified: Verified, mode: str) -> Credit | Observe | Rev
     """
     if verified.status != "success":
         return Observe(verified.status)
-    reason = _misfit(order, verified, mode)
+    reason, fee = _misfit(order, verified, mode), borne_fee(order, verified, bearer)
     if reason or verified.provider_id is None or verified.amount_subunits is None:
         return Review(
-            reason or "incomplete", verified.provider_id, verified.amount_subunits, verified.currency
+            reason or "incomplete", verified.provider_id, verified.amount_subunits, verified.currency, fee
         )
-    return Credit(verified.provider_id, verified.amount_subunits, order.currency, verified.paid_at)
+    return Credit(verified.provider_id, verified.amount_subunits, order.currency, verified.paid_at, fee)
+
+
+def borne_fee(order: Order, verified: Verified, bearer: Bearer | None) -> int:
+    """What the buyer paid for Paystack's fee, in subunits.
+
+    Paystack does not say who bears it. Where the operator does, that holds. Else what was paid beyond what
+    was requested tells: it is the fee where it equals it, and a bank transfer of too much where it does not.
+    """
+    requested = order.amount_subunits if verified.requested_subunits is None else verified.requested_subunits
+    excess = max(0, (verified.amount_subunits or 0) - requested)
+    fees = excess if verified.fees_subunits is None else verified.fees_subunits
+    match bearer:
+        case Bearer.BUYER:
+            return min(fees, excess)
+        case Bearer.MERCHANT:
+            return 0
+        case _:
+            return excess if excess == verified.fees_subunits else 0
 
 
 def _misfit(order: Order, verified: Verified, mode: str) -> str | None:
     if verified.reference != order.reference:
         return "other_reference"
+    if not verified.complete or verified.amount_subunits is None:
+        return "incomplete"
     if verified.domain != mode:
         return "other_domain"
     if verified.currency != order.currency:
         return "other_currency"
     if verified.requested_subunits is not None and verified.requested_subunits != order.amount_subunits:
         return "other_amount_requested"
-    if verified.amount_subunits is None or verified.amount_subunits < order.amount_subunits:
+    if verified.amount_subunits < order.amount_subunits:
         return "underpaid"
     return None

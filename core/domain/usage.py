@@ -91,6 +91,11 @@ class Estimate:
     cost_from: Literal["litellm", "headers", "flat"]
     cached: bool = False
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether its cost is a guess: a flat rate knows nothing of the model and may be far too low."""
+        return self.cost_from == "flat"
+
 
 @dataclass(frozen=True, slots=True)
 class FlatRate:

@@ -5,13 +5,14 @@ from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.payments.paystack import Checkout, Paystack
 from core.store import ServiceStore
+from core.store.payments import Wish
 
 log = get_logger()
 ATTEMPTS = 2
 
 
 async def open_checkout(
-    store: ServiceStore, paystack: Paystack, user_id: str, package_id: str, callback_url: str | None
+    store: ServiceStore, paystack: Paystack, user_id: str, wish: Wish, callback_url: str | None
 ) -> tuple[Order, Checkout]:
     """Freeze an order and open a checkout for it.
 
@@ -19,10 +20,10 @@ async def open_checkout(
     buyer may yet pay it.
 
     Raises:
-        RefusedError: no such package, no e-mail, suspended, or Paystack will not open it.
+        RefusedError: no such package, another price, no e-mail, suspended, or Paystack will not open it.
         TransientError: Paystack or the database is away.
     """
-    opened = await store.open_order(user_id, package_id)
+    opened = await store.open_order(user_id, wish)
     for attempt in range(1, ATTEMPTS + 1):
         order = opened.order
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.domain.books import Book, Check, Difference, PaidBook, Report, Tally, compare_account
-from core.domain.payments import Dispute, Verified
+from core.domain.payments import Dispute, Refunds, Verified
 from core.domain.pushes import Reading, Spender
 from core.errors import KeyfundError, RefusedError
 from core.flows.holders import Holders
@@ -75,12 +75,15 @@ class Reconciler:
             paid[one.reference] = one
             if len(paid) % 1000 == 0:
                 progress(f"{len(paid)} payments read from Paystack")
-        refunds = await paystack.read_refunds(since)
+        listed = await paystack.read_disputes(since)
+        refunds = await paystack.read_refunds(since, listed)
         disputes: dict[str | None, list[Dispute]] = {}
-        for dispute in await paystack.read_disputes(since):
+        for dispute in listed:
             disputes.setdefault(dispute.reference, []).append(dispute)
         return {
-            reference: _their_book(one, refunds.get(one.provider_id or -1, 0), disputes.get(reference, []))
+            reference: _their_book(
+                one, refunds.get(one.provider_id or -1, Refunds()), disputes.get(reference, [])
+            )
             for reference, one in paid.items()
         }
 
@@ -109,10 +112,10 @@ class Reconciler:
         verified = await paystack.verify(reference)
         seen = PaidBook(reference, None, None, status=verified.status if verified else "unknown")
         if verified is not None and verified.status in ("success", "reversed"):
-            refunded = await paystack.sum_refunds(verified.provider_id) if verified.provider_id else 0
+            refunds = await paystack.sum_refunds(verified.provider_id) if verified.provider_id else Refunds()
             listed = await paystack.list_disputes(verified.provider_id) if verified.provider_id else []
             disputes = [one for one in listed if one.reference in (None, reference)]
-            seen = _their_book(verified, refunded, disputes)
+            seen = _their_book(verified, refunds, disputes)
         held = (await self.store.read_payments([reference]))[reference]
         if held.paid is None and (seen.paid is None or seen.status == "reversed"):
             return  # nothing was credited, and Paystack keeps nothing
@@ -209,7 +212,7 @@ def _count_account(report: Report, book: Book) -> None:
         report.tallies[Check.WALLET].waiting += 1
 
 
-def _their_book(verified: Verified, refunded: int, disputes: Sequence[Dispute]) -> PaidBook:
+def _their_book(verified: Verified, refunds: Refunds, disputes: Sequence[Dispute]) -> PaidBook:
     paid = verified.amount_subunits or 0
     disputed = 0
     for dispute in disputes:
@@ -217,7 +220,7 @@ def _their_book(verified: Verified, refunded: int, disputes: Sequence[Dispute]) 
             disputed += paid
         elif dispute.resolution in LOST:
             disputed += paid if dispute.refund_subunits is None else dispute.refund_subunits
-    return PaidBook(verified.reference, verified.currency, paid, refunded, disputed, verified.status)
+    return PaidBook(verified.reference, verified.currency, paid, refunds.processed, disputed, verified.status)
 
 
 def _is_fresh(verified: Verified | None, now: datetime) -> bool:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.domain.payments import Credit, Observe, Order, Review, judge
+from core.domain.payments import Bearer, Credit, Observe, Order, Review, borne_fee, judge
 from core.errors import KeyfundError, TransientError
 from core.flows.push import Pusher
 from core.logs import get_logger
@@ -12,7 +12,7 @@ from core.metrics import SETTLED
 from core.payments.paystack import Paystack
 from core.settings import PaystackMode
 from core.store import ServiceStore
-from core.store.payments import ClaimedEvent
+from core.store.payments import ClaimedEvent, Measured
 
 log = get_logger()
 CHARGE_SUCCESS = "charge.success"
@@ -28,9 +28,19 @@ class Settled(StrEnum):
     REVERSED = "reversed"
     NEEDS_REVIEW = "needs_review"
     REFUSED = "refused"
+    REFUND_UNDER_WAY = "refund_under_way"
     NOT_OURS = "not_ours"
     WITHHELD = "withheld"
     UNCHANGED = "unchanged"
+
+
+UNCREDITED = {
+    "under_review": Settled.NEEDS_REVIEW,
+    "declined": Settled.REFUSED,
+    "refund_under_way": Settled.REFUND_UNDER_WAY,
+    "refunded": Settled.REVERSED,
+}
+"""By how a payment stands that waits for a decision or was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class Settler:
     paystack: Paystack
     mode: PaystackMode
     pusher: Pusher | None
+    bearer: Bearer | None = None
 
     async def handle_event(self, event: ClaimedEvent) -> bool:
         """Handle a stored event to its end, or record why not and leave it for the next try.
@@ -103,12 +114,10 @@ class Settler:
             return Settled.NOT_OURS
         if order.credited:
             return Settled.ALREADY_CREDITED
-        if order.refused:
-            return Settled.REFUSED
-        if order.status == "needs_review":
-            return Settled.NEEDS_REVIEW
+        if order.refused or order.status == "needs_review":
+            return UNCREDITED[order.standing]
         verified = await self.paystack.verify(reference)
-        match judge(order, verified, self.mode) if verified else Observe("not_found"):
+        match judge(order, verified, self.mode, self.bearer) if verified else Observe("not_found"):
             case Credit() as credit:
                 return await self._credit(order, credit, event)
             case Review() as review:
@@ -137,15 +146,36 @@ class Settler:
             return Settled.NOT_OURS
         if order.provider_id is None:
             return Settled.NOT_PAID
-        refunded = await self.paystack.sum_refunds(order.provider_id)
-        listed = await self.paystack.list_disputes(order.provider_id)
-        disputes = [one for one in listed if one.reference in (None, reference)]
-        withheld = await self.store.record_reversals(reference, refunded, disputes)
-        if withheld:
-            log.warning("payment.withheld", reference=reference, user_id=order.user_id, credits=withheld)
+        change = (await self._measure(order, order.provider_id, only_show=False)).change
+        if change:
+            log.warning("payment.withheld", reference=reference, user_id=order.user_id, credits=change)
             if self.pusher is not None:
                 await self.pusher.push_now(order.user_id)
-        return Settled.WITHHELD if withheld else Settled.UNCHANGED
+        return Settled.WITHHELD if change else Settled.UNCHANGED
+
+    async def show_reversals(self, reference: str) -> Measured | None:
+        """What ``settle_reversals`` would withhold, and changes nothing. None: Paystack has no such payment.
+
+        Raises:
+            TransientError: Paystack or the database could not be asked.
+            RefusedError: Paystack refuses to answer.
+        """
+        order = await self.store.get_payment(reference)
+        if order is None or order.provider_id is None:
+            return None
+        return await self._measure(order, order.provider_id, only_show=True)
+
+    async def _measure(self, order: Order, provider_id: int, *, only_show: bool) -> Measured:
+        """Who bore the fee is asked once, and before anything is withheld."""
+        fee = order.borne_fee if order.borne_fee is not None else await self._ask_fee(order)
+        listed = await self.paystack.list_disputes(provider_id)
+        disputes = [one for one in listed if one.reference in (None, order.reference)]
+        refunds = await self.paystack.sum_refunds(provider_id, disputes)
+        return await self.store.record_reversals(order.reference, refunds, disputes, fee, only_show=only_show)
+
+    async def _ask_fee(self, order: Order) -> int | None:
+        verified = await self.paystack.verify(order.reference)
+        return None if verified is None else borne_fee(order, verified, self.bearer)
 
     async def _credit(self, order: Order, credit: Credit, event: ClaimedEvent | None) -> Settled:
         claimed_at = time.monotonic()

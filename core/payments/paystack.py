@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 import stamina
 
-from core.domain.payments import Dispute, Event, Verified
+from core.domain.payments import Dispute, Event, Refund, Refunds, Verified
 from core.errors import RefusedError, TransientError
 from core.http import make_client, retry_after_seconds
 from core.metrics import CALL_SECONDS
@@ -27,6 +27,7 @@ REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,100}")
 WEB_ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
 EVENT_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 PAGE_SIZE = 100
+AMOUNTS = ("amount", "requested_amount")
 UNDER_WAY = ("pending", "processing", "needs-attention")
 LARGEST_BIGINT = 2**63 - 1
 
@@ -139,10 +140,13 @@ class Paystack:
                 return _verified(data)
         raise AssertionError("stamina always returns or raises")
 
-    async def sum_refunds(self, provider_id: int) -> int:
-        """Sum of a transaction's processed refunds, in subunits, asked for by Paystack's numeric id."""
-        refunds = [one async for one in self._list("/refund", {"transaction": str(provider_id)})]
-        return sum(_refunded(one) for one in refunds if _transaction_id(one) == provider_id)
+    async def sum_refunds(self, provider_id: int, disputes: Sequence[Dispute] = ()) -> Refunds:
+        """A transaction's refunds, asked for by Paystack's numeric id; ``disputes`` are those it has."""
+        ids, refunds = {one.id for one in disputes}, Refunds()
+        async for one in self._list("/refund", {"transaction": str(provider_id)}):
+            if _transaction_id(one) == provider_id:
+                refunds = refunds.plus(_refund(one), ids)
+        return refunds
 
     async def list_disputes(self, provider_id: int) -> list[Dispute]:
         """All disputes of a transaction."""
@@ -161,28 +165,26 @@ class Paystack:
             if one.get("status") in ("success", "reversed"):
                 yield _verified(one)
 
-    async def refund(self, provider_id: int, amount_subunits: int) -> None:
-        """Give back so much of a payment. Paystack refuses to give back more than was paid.
+    async def refund(self, provider_id: int, amount_subunits: int | None) -> None:
+        """Give back so much of a payment; None: all of it. Paystack refuses to give back more than was paid.
 
         Raises:
             TransientError: with ``outcome_unknown`` it may be under way: look before repeating.
         """
-        await self._send("POST", "/refund", json={"transaction": provider_id, "amount": amount_subunits})
+        amount = {} if amount_subunits is None else {"amount": amount_subunits}
+        await self._send("POST", "/refund", json={"transaction": provider_id, **amount})
 
     async def has_refunds_under_way(self, provider_id: int) -> bool:
         """Whether Paystack works on a refund of this transaction."""
-        async for one in self._list("/refund", {"transaction": str(provider_id)}):
-            if _transaction_id(one) == provider_id and one.get("status") in UNDER_WAY:
-                return True
-        return False
+        return (await self.sum_refunds(provider_id)).under_way > 0
 
-    async def read_refunds(self, since: datetime) -> dict[int, int]:
-        """Processed refunds since then: subunits by Paystack's transaction id."""
-        sums: dict[int, int] = {}
+    async def read_refunds(self, since: datetime, disputes: Sequence[Dispute] = ()) -> dict[int, Refunds]:
+        """Refunds since then, by Paystack's transaction id; ``disputes`` are those of the same time."""
+        ids, sums = {one.id for one in disputes}, dict[int, Refunds]()
         async for one in self._list("/refund", {"from": since.isoformat()}):
             provider_id = _transaction_id(one)
             if provider_id is not None:
-                sums[provider_id] = sums.get(provider_id, 0) + _refunded(one)
+                sums[provider_id] = sums.get(provider_id, Refunds()).plus(_refund(one), ids)
         return sums
 
     async def read_disputes(self, since: datetime) -> list[Dispute]:
@@ -276,11 +278,20 @@ def _verified(data: Json) -> Verified:
         currency=data.get("currency") if isinstance(data.get("currency"), str) else None,
         domain=data.get("domain") if isinstance(data.get("domain"), str) else None,
         paid_at=_time(data.get("paid_at") or data.get("paidAt")),
+        fees_subunits=_integer(data.get("fees")),
+        complete=all(data.get(name) is None or _integer(data[name]) is not None for name in AMOUNTS),
     )
 
 
-def _refunded(refund: Json) -> int:
-    return (_integer(refund.get("amount")) or 0) if refund.get("status") == "processed" else 0
+def _refund(refund: Json) -> Refund:
+    dispute = refund.get("dispute")
+    return Refund(
+        subunits=_integer(refund.get("amount")) or 0,
+        processed=refund.get("status") == "processed",
+        under_way=refund.get("status") in UNDER_WAY,
+        dispute_id=_integer(dispute.get("id") if isinstance(dispute, Mapping) else dispute),
+        refunded_at=_time(refund.get("refunded_at")),
+    )
 
 
 def _transaction_id(refund: Json) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.domain.payments import Credit, Dispute, Event, Order, Review
+from core.domain.payments import Credit, Dispute, Event, Order, Refunds, Review
 from core.domain.pushes import Push
 from core.errors import TransientError
 from core.store.calls import Functions, Json
@@ -40,6 +40,24 @@ class Credited:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """A package that somebody wants, and what they were shown of it; None: whatever it is."""
+
+    package_id: str
+    amount_subunits: int | None = None
+    credits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What refunds and disputes withhold of a payment, in credits: before, and by how many that changed."""
+
+    before: int
+    change: int
+    borne_fee: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenOrder:
     """An order that a checkout can be opened for."""
 
@@ -61,9 +79,16 @@ class ChosenEvents:
 class PaymentStore(Functions):
     """Orders, what Paystack says of them, and its events."""
 
-    async def open_order(self, user_id: str, package_id: str) -> OpenOrder:
-        """Freeze a package's price and credits in a first attempt."""
-        return _open_order(await self._call("open_order", user_id=user_id, package_id=package_id))
+    async def open_order(self, user_id: str, wish: Wish) -> OpenOrder:
+        """Freeze a package's price and credits in a first attempt, if they are those that are expected."""
+        row = await self._call(
+            "open_order",
+            user_id=user_id,
+            package_id=wish.package_id,
+            amount=wish.amount_subunits,
+            credits=wish.credits,
+        )
+        return _open_order(row)
 
     async def repeat_order(self, reference: str) -> OpenOrder:
         """Another attempt of the same order under a new reference."""
@@ -102,6 +127,7 @@ class PaymentStore(Functions):
             event_id=event.id if event else None,
             event_token=event.token if event else None,
             lease_seconds=lease_seconds,
+            borne_fee=credit.borne_fee,
         )
         return Credited(bool(row["credited"]), read_push(row["push"]) if row.get("push") else None)
 
@@ -116,12 +142,22 @@ class PaymentStore(Functions):
             provider_id=review.provider_id,
             paid_amount=review.amount_subunits,
             currency=review.currency,
+            borne_fee=review.borne_fee,
         )
 
     async def record_reversals(
-        self, reference: str, refunded_subunits: int, disputes: Sequence[Dispute]
-    ) -> int:
-        """Book what a payment's refunds and disputes withhold; returns by how many credits that changed."""
+        self,
+        reference: str,
+        refunds: Refunds,
+        disputes: Sequence[Dispute],
+        borne_fee: int | None = None,
+        *,
+        only_show: bool = False,
+    ) -> Measured:
+        """Book what a payment's refunds and disputes withhold, or only tell it.
+
+        ``borne_fee`` is kept where none was known before.
+        """
         rows = [
             {
                 "id": one.id,
@@ -132,22 +168,46 @@ class PaymentStore(Functions):
             for one in disputes
         ]
         told = await self._call(
-            "record_reversals", reference=reference, refunded=refunded_subunits, disputes=rows
+            "record_reversals",
+            reference=reference,
+            refunded=refunds.processed,
+            disputes=rows,
+            in_disputes=refunds.in_disputes,
+            refunding=refunds.under_way,
+            refunded_at=refunds.last_at.isoformat() if refunds.last_at else None,
+            borne_fee=borne_fee,
+            only_show=only_show,
         )
-        return int(told["withheld"])
+        return Measured(int(told["before"]), int(told["withheld"]), told["borne_fee"])
+
+    async def list_unmeasured(self, after: str | None, limit: int) -> list[str]:
+        """Credited payments that were measured before fees were known, after that reference."""
+        return list(await self._call("list_unmeasured", after=after, limit=limit))
+
+    async def was_heard_of(self, reference: str, *, reversals: bool) -> bool:
+        """Whether a webhook told of the payment, or just now of its refunds and disputes."""
+        return bool(await self._call("was_payment_heard_of", reference=reference, reversals=reversals))
 
     async def list_uncredited(self, references: Sequence[str]) -> list[str]:
         """Those that are ours and not credited yet."""
         return list(await self._call("list_uncredited", references=list(references)))
 
     async def list_changed_reversals(
-        self, refunds: Mapping[int, int], disputes: Sequence[Dispute]
+        self, refunds: Mapping[int, Refunds], disputes: Sequence[Dispute]
     ) -> list[str]:
-        """Our payments with refunds (subunits by Paystack's transaction id) or disputes not counted yet."""
+        """Our payments with refunds (by Paystack's transaction id) or disputes not counted yet."""
         return list(
             await self._call(
                 "list_changed_reversals",
-                refunds=[{"provider_id": one, "amount": amount} for one, amount in refunds.items()],
+                refunds=[
+                    {
+                        "provider_id": one,
+                        "amount": sums.processed,
+                        "in_disputes": sums.in_disputes,
+                        "refunding": sums.under_way,
+                    }
+                    for one, sums in refunds.items()
+                ],
                 disputes=[
                     {"id": one.id, "reference": one.reference, "resolved": one.resolved} for one in disputes
                 ],
@@ -234,6 +294,8 @@ def _order(row: Json) -> Order:
         provider_id=row["provider_id"],
         credited=row["credited_at"] is not None,
         refused=row["decided_at"] is not None and row["credited_at"] is None,
+        standing=row["standing"],
+        borne_fee=row["borne_fee"],
     )
 
 

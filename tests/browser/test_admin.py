@@ -69,7 +69,7 @@ def test_a_payment_that_does_not_fit_is_credited_by_hand(administrator: Visitor,
     expect(administrator.dialog()).to_contain_text(buyer.email)
     administrator.dialog().get_by_role("button", name="Credit as ordered").click()
     give_reason(administrator, "Credit it")
-    expect(administrator.dialog()).to_contain_text("success")
+    expect(administrator.dialog()).to_contain_text("credited")
     administrator.page.keyboard.press("Escape")
     expect(waiting.get_by_role("button", name=f"Open {reference}")).to_be_hidden()
     assert world.credits(buyer) == 1000
@@ -93,6 +93,39 @@ def test_an_account_is_found_suspended_reinstated_and_given_credits(
     log = section(administrator, "Audit log")
     expect(log.get_by_text("account suspended").first).to_be_visible()
     expect(log).to_contain_text("ticket 1234")
+
+
+def test_a_payment_is_credited_in_proportion_to_what_was_paid(administrator: Visitor, world: World) -> None:
+    buyer = world.sign_up()
+    reference = world.order(buyer)["reference"]
+    world.pay(reference, amount=640_000, requested_amount=1_600_000)
+    world.until_status(buyer, reference, "needs_review")
+    administrator.button("Look again").click()
+    waiting = section(administrator, "Payments that wait for a decision")
+    waiting.get_by_role("button", name=f"Open {reference}").click()
+    administrator.dialog().get_by_role("button", name="Credit what was paid").click()
+    give_reason(administrator, "Credit it")
+    expect(administrator.dialog()).to_contain_text("200 of them credited")
+    assert world.credits(buyer) == 700
+
+
+def test_what_is_taken_beyond_the_balance_is_asked_about_twice(administrator: Visitor, world: World) -> None:
+    owner = world.sign_up()
+    row = find(administrator, owner)
+    row.get_by_role("button", name="Adjust credits").click()
+    dialog = administrator.dialog()
+    dialog.get_by_label("Credits").fill("-400")
+    expect(dialog).to_contain_text("500 credits before, 100 after.")
+    dialog.get_by_label("Credits").fill("-700")
+    expect(dialog).to_contain_text("500 credits before, -200 after.")
+    dialog.get_by_label("Reason").fill("ticket 1234")
+    dialog.get_by_role("button", name="Adjust", exact=True).click()
+    expect(dialog).to_be_visible()  # it waits for the second yes
+    assert world.credits(owner) == 500
+    dialog.get_by_label("Take more than there is").check()
+    dialog.get_by_role("button", name="Adjust", exact=True).click()
+    expect(row).to_contain_text("-200")
+    assert world.credits(owner) == -200
 
 
 def test_an_adjustment_whose_answer_was_lost_is_booked_once(administrator: Visitor, world: World) -> None:

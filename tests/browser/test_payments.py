@@ -6,7 +6,7 @@ from tests.browser.visitor import Visitor
 from tests.integration.world import World
 
 
-def test_a_refused_payment_is_said_to_be_given_back(visitor: Visitor, world: World) -> None:
+def test_a_refused_payment_is_not_called_given_back_before_it_is(visitor: Visitor, world: World) -> None:
     buyer = world.sign_up()
     reference = world.order(buyer)["reference"]
     world.pay(reference, amount=100)
@@ -20,4 +20,4 @@ def test_a_refused_payment_is_said_to_be_given_back(visitor: Visitor, world: Wor
     decided = world.rest(world.administrator(), "POST", "/rpc/decide_review", json=decision)
     assert decided.status_code == 200, decided.text
     visitor.page.reload()
-    expect(payment.get_by_text("Not accepted: your money is given back")).to_be_visible()
+    expect(payment.get_by_text("Not accepted: to be refunded")).to_be_visible()

@@ -6,7 +6,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from dev import supabase
-from dev.stack import ROOT
+from dev.stack import PACKAGES, ROOT
 from tests.sql.acting import (
     account,
     by_owner,
@@ -36,6 +36,7 @@ MIGRATIONS, SEED = ROOT / "supabase" / "migrations", ROOT / "supabase" / "seed.s
 def older_db(older_database: Database) -> Iterator[Connection]:
     assert supabase.apply_migrations(older_database.url(), MIGRATIONS)
     supabase.apply_seed(older_database.url(), SEED)
+    supabase.apply_seed(older_database.url(), PACKAGES)
     with older_database.connect() as connection:
         yield connection
 

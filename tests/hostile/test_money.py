@@ -62,7 +62,7 @@ def wallet_credits(world: World, user: User) -> int:
 
 def test_an_order_is_the_caller_s_whoever_is_named_in_it(world: World) -> None:
     attacker, victim = world.sign_up(), world.sign_up()
-    named = {"user_id": victim.id, "p_user_id": victim.id, "email": "x@example.com", "credits": 10**9, "amount": 1,
+    named = {"user_id": victim.id, "p_user_id": victim.id, "email": "x@example.com",
              "currency": "USD", "reference": "kf-mine", "callback_url": "https://evil.example", "metadata": {"credits": 10**9}}  # fmt: skip
     headers = {"authorization": f"Bearer {attacker.token}", "x-user-id": victim.id}
     answer = world.http.post(
@@ -78,6 +78,14 @@ def test_an_order_is_the_caller_s_whoever_is_named_in_it(world: World) -> None:
     ).fetchone()
     assert row == (attacker.id,)
     assert world.rest(victim, "GET", "/transactions").json() == []
+
+
+@pytest.mark.parametrize("named", [{"credits": 10**9}, {"amount": 1}, {"credits": 10**9, "amount": 1}])
+def test_a_price_of_the_buyer_s_own_is_no_order(world: World, named: Json) -> None:
+    attacker = world.sign_up()
+    answer = world.api(attacker, "POST", "/api/credits/checkout", json={"package_id": "starter-ngn", **named})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "price_changed")
+    assert world.rest(attacker, "GET", "/transactions").json() == []
 
 
 @pytest.mark.parametrize("package_id", [

@@ -120,6 +120,21 @@ def test_money_that_did_not_fit_is_refunded_and_asks_for_nothing_more(world: Wor
     assert [one["amount"] for one in told] == [PRICE // 2]
 
 
+def test_a_payment_of_which_paystack_names_no_amount_is_refunded_whole(world: World, admin: User) -> None:
+    user, reference = bought(world, omit=["amount"])
+    told = retry(world, admin, reference)
+    assert (told["status"], told["review_reason"], told["paid_amount"]) == (
+        "needs_review",
+        "incomplete",
+        None,
+    )
+    answer = world.api(admin, "POST", f"/api/admin/payments/{reference}/refund", json={"reason": "unclear"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["standing"] == "refund_under_way"
+    world.until_status(user, reference, "reversed")
+    assert (world.payment(user, reference)["standing"], world.credits(user)) == ("refunded", 500)
+
+
 def test_money_that_goes_back_through_a_dispute_is_not_refunded_as_well(world: World, admin: User) -> None:
     user, reference = bought(world)
     retry(world, admin, reference)

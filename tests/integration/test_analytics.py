@@ -179,6 +179,7 @@ def test_an_estimate_is_what_the_call_costs_and_says_from_whom_it_is(world: Worl
     question["max_tokens"] = 21
     told = estimate(world, user, **question)
     assert told["source"] == {"tokens": "litellm", "cost": "litellm"}
+    assert told["rough"] is False
     assert not told["cached"]
     made = world.call(key)
     dollars = made.headers["x-litellm-response-cost"]
@@ -203,6 +204,7 @@ def test_an_estimate_is_what_the_call_costs_and_says_from_whom_it_is(world: Worl
     world.stack.stop_part("litellm")
     flat = estimate(world, user, model="mock-small", prompt="eight ch" * 3, max_tokens=994)
     assert flat["source"] == {"tokens": "flat", "cost": "flat"}
+    assert flat["rough"] is True
     assert (flat["prompt_tokens"], flat["spend_micros"]) == (6, 10_000)
 
 

@@ -11,6 +11,8 @@ from dev.stack import ROOT
 from tests.integration.test_start import webhook
 from tests.integration.world import World, until
 
+UNCHANGED = "Nothing was changed; --yes does it.\n"
+
 
 def operate(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -40,6 +42,34 @@ def test_failing_events_are_replayed_by_a_command(world: World) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "are due again" in ended.stdout
     world.until_status(user, reference, "success")
+
+
+def test_an_older_payment_is_measured_anew_by_a_command_that_shows_it_first(world: World) -> None:
+    user = world.sign_up()
+    reference = world.order(user)["reference"]
+    world.pay(reference, amount=1_700_000, requested_amount=1_600_000, channel="bank_transfer")
+    world.until_status(user, reference, "success")
+    world.db.execute(
+        "update public.transactions set borne_fee = null, refunded_amount = 100000, withheld_credits = 30,"
+        " reversals = 1 where reference = %s",
+        [reference],
+    )
+    world.db.execute(
+        "select keyfund.append_entry(%s, -30, 'withheld', %s)", [user.id, f"withheld:{reference}:1"]
+    )
+    world.sandbox(f"/sandbox/transactions/{reference}/refund", amount=100_000, deliver=False)
+    line = f"{reference}: 30 credits are withheld, 0 are due; the buyer bore a fee of 0.00\n"
+    shown = operate(world, "remeasure", "--reference", reference)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == line + "1 payments change, 0 stay, 0 cannot be measured. " + UNCHANGED
+    assert world.credits(user) == 970
+    booked = operate(world, "remeasure", "--reference", reference, "--yes")
+    assert booked.stdout.startswith(line)
+    assert world.credits(user) == 1000
+    again = operate(world, "remeasure", "--reference", reference, "--reference", "kf-nobody")
+    assert again.returncode == 1
+    assert f"{reference}: 0 credits stay withheld" in again.stdout
+    assert "kf-nobody: never paid, or no order of ours" in again.stdout
 
 
 def test_a_replay_of_nothing_and_a_time_that_is_none_are_clear_errors(world: World) -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.world import World, dumps, until
+from tests.integration.world import Json, World, dumps, until
 
 
 def test_a_paid_order_is_credited_and_every_step_is_on_its_timeline(world: World) -> None:
@@ -179,7 +179,9 @@ def test_paystack_away_is_a_clear_answer_to_the_buyer(world: World, fault: dict[
     assert answer.json()["error"]["code"].startswith("paystack_")
 
 
-@pytest.mark.parametrize("body", [{}, {"package_id": 7}, {"package_id": ""}, [], {"package_id": None}])
+@pytest.mark.parametrize("body", [{}, {"package_id": 7}, {"package_id": ""}, [], {"package_id": None},
+    {"package_id": "starter-ngn", "amount": 16.5}, {"package_id": "starter-ngn", "credits": "500"},
+    {"package_id": "starter-ngn", "amount": 0}])  # fmt: skip
 def test_a_malformed_purchase_is_a_422(world: World, body: object) -> None:
     answer = world.api(world.sign_up(), "POST", "/api/credits/checkout", json=body)
     assert answer.status_code == 422
@@ -189,3 +191,42 @@ def test_a_malformed_purchase_is_a_422(world: World, body: object) -> None:
 def test_what_is_not_on_sale_cannot_be_bought(world: World) -> None:
     answer = world.api(world.sign_up(), "POST", "/api/credits/checkout", json={"package_id": "nothing"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "package_not_found")
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        ({"amount": 1_600_000, "credits": 500}, 201),
+        ({"amount": 1_600_000, "credits": 1}, 409),
+        ({"amount": 1_599_999}, 409),
+        ({"credits": 501}, 409),
+    ],
+)
+def test_what_the_buyer_was_shown_is_what_they_order(world: World, shown: Json, status: int) -> None:
+    user = world.sign_up()
+    body = {"package_id": "starter-ngn", **shown}
+    answer = world.api(user, "POST", "/api/credits/checkout", json=body)
+    assert answer.status_code == status
+    if status == 409:
+        assert answer.json()["error"] == {
+            "code": "price_changed",
+            "message": "This package has changed: it is now 500 credits for NGN 16,000.00.",
+        }
+        assert world.api(user, "GET", "/api/credits/transactions").json() == {"transactions": []}
+
+
+def test_a_refused_payment_tells_its_buyer_what_becomes_of_the_money(world: World) -> None:
+    user, admin = world.sign_up(), world.administrator()
+    reference = world.order(user)["reference"]
+    world.pay(reference, amount=100)
+    world.until_status(user, reference, "needs_review")
+    told = [world.payment(user, reference)["standing"]]
+    decision = {"reference": reference, "accept": False, "reason": "too little"}
+    assert world.rest(admin, "POST", "/rpc/decide_review", json=decision).status_code == 200
+    told.append(world.payment(user, reference)["standing"])
+    world.sandbox(f"/sandbox/transactions/{reference}/refund", amount=60, status="pending")
+    world.sandbox(f"/sandbox/transactions/{reference}/refund", amount=40)
+    until(lambda: world.payment(user, reference)["refunded_amount"] == 40, what="the refunds are known")
+    told.append(world.payment(user, reference)["standing"])
+    assert told == ["under_review", "declined", "refund_under_way"]
+    assert world.payment(user, reference)["refunding_amount"] == 60

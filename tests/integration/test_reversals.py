@@ -47,7 +47,7 @@ def test_a_full_refund_takes_back_all_and_lowers_the_wallet(world: World, bought
     refund(world, reference, PRICE)
     until_credits(world, user, 500)
     world.until_status(user, reference, "reversed")
-    until(lambda: world.wallet(user)["max_budget"] == 10.0, what="the wallet is lowered")
+    until(lambda: world.wallet(user).get("max_budget") == 10.0, what="the wallet is lowered")
 
 
 def test_a_refund_repeated_counts_once(world: World, bought: tuple[User, str]) -> None:
@@ -107,11 +107,13 @@ def test_a_resolve_that_comes_before_its_create_is_final(world: World, bought: t
     assert withheld(world, user) == []
 
 
-def test_a_dispute_and_a_refund_on_the_same_money_count_once(world: World, bought: tuple[User, str]) -> None:
+def test_a_dispute_and_the_refund_that_belongs_to_it_count_once(
+    world: World, bought: tuple[User, str]
+) -> None:
     user, reference = bought
     opened = dispute(world, reference)
     until_credits(world, user, 500)
-    refund(world, reference, PRICE // 2)
+    refund(world, reference, PRICE // 2, dispute=opened["event"]["data"]["id"])
     resolve(world, opened, "merchant-accepted", refund_amount=PRICE // 2)
     until_credits(world, user, 750)
     assert sum(withheld(world, user)) == -250
@@ -154,7 +156,7 @@ def test_spent_credits_that_are_taken_back_stop_the_keys(world: World, bought: t
     for _ in range(12):
         assert world.call(key, "mock-costly").status_code == 200
     refund(world, reference, PRICE)
-    until(lambda: world.wallet(user)["max_budget"] == 10.0, what="the wallet is lowered")
+    until(lambda: world.wallet(user).get("max_budget") == 10.0, what="the wallet is lowered")
     assert world.call(key, "mock-small").status_code == 422
     until(lambda: world.credits(user) < 0, what="what is owed shows")
 
@@ -173,3 +175,23 @@ def test_what_no_webhook_told_is_found_by_the_sweep(world: World, bought: tuple[
     world.stack.start_part("worker")
     until_credits(world, user, 500 + 250 + 500 + 0)
     world.until_status(user, other, "success")
+
+
+@pytest.mark.parametrize(
+    ("paid", "given_back", "credits"),
+    [
+        ({"amount": PRICE + 100_000, "channel": "bank_transfer"}, 100_000, 1000),
+        ({"amount": PRICE + 36_000, "fees": 36_000}, PRICE, 500),
+        ({"amount": PRICE + 36_000, "fees": 36_000}, 36_000, 988),
+    ],
+)
+def test_what_is_given_back_is_measured_by_the_price(
+    world: World, paid: Json, given_back: int, credits: int
+) -> None:
+    user = world.sign_up()
+    reference = world.order(user)["reference"]
+    world.pay(reference, requested_amount=PRICE, **paid)
+    world.until_status(user, reference, "success")
+    event = refund(world, reference, given_back)
+    until(lambda: (world.event(event["raw"].encode()) or {}).get("handled_at"), what="the refund is handled")
+    assert world.credits(user) == credits

@@ -3,8 +3,8 @@
 from typing import Any
 
 from core.domain.keys import KeyState
-from dev.paystack.dispute import Dispute
 from tests.model import invariants
+from tests.model.money import granted, withheld
 from tests.model.world import CREDIT_MICROS, Person, World
 
 ROUNDS = (0, 1, 30, 31, 31, 61, 61, 61, 61, 300, 300, 300, 3600, 3600, 86_400, 86_400)
@@ -82,8 +82,8 @@ def unfinished(world: World) -> dict[str, Any]:
 
 
 def payments(world: World) -> list[dict[str, Any]]:
-    query = """select reference, user_id, status, credits, credited_at is not null as credited
-        from public.transactions"""
+    query = """select reference, user_id, status, credits, amount, currency,
+        credited_at is not null as credited from public.transactions"""
     return world.rows(query)
 
 
@@ -111,7 +111,7 @@ def check_wallet(world: World, person: Person, row: dict[str, Any]) -> None:
     bill, user = person.bill, world.sight.user(person.id)
     assert bill.spent - bill.slack <= row["booked_micros"] <= bill.spent, (bill, row)
     given = sum(credits for user_id, credits in world.adjustments.values() if user_id == person.id)
-    credits = bought(world, person) + granted(world, person, row["signup_credits"]) + given
+    credits = bought(world, person) + welcomed(world, person, row["signup_credits"]) + given
     assert row["wallet_credits"] == credits, row
     if user is None:
         assert not world.sight.keys_of(person.id)
@@ -128,25 +128,10 @@ def check_wallet(world: World, person: Person, row: dict[str, Any]) -> None:
 def bought(world: World, person: Person) -> int:
     """By what Paystack's book says, not ours: what was paid, less what went back or is in dispute."""
     mine = [row for row in payments(world) if str(row["user_id"]) == person.id and row["credited"]]
-    return sum(row["credits"] - withheld(world, row) for row in mine)
+    return sum(granted(world, row) - withheld(world, row) for row in mine)
 
 
-def withheld(world: World, row: dict[str, Any]) -> int:
-    book = world.sandbox.book
-    order = book.transactions[row["reference"]]
-    refunded = sum(one.amount for one in book.refunds_of(order) if one.status == "processed")
-    disputed = sum(at_stake(one) for one in book.disputes.values() if one.transaction is order)
-    return int(min(row["credits"], -(-row["credits"] * max(refunded, disputed) // order.amount)))
-
-
-def at_stake(dispute: Dispute) -> int:
-    """All of it while the dispute is open."""
-    if dispute.resolution == "declined":
-        return 0
-    return dispute.transaction.amount if dispute.resolution is None else dispute.refund_amount or 0
-
-
-def granted(world: World, person: Person, signup_credits: int) -> int:
+def welcomed(world: World, person: Person, signup_credits: int) -> int:
     first = next(one for one in world.people if one.identity == person.identity)
     return signup_credits if person is first else 0
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from core.domain.books import Check, Report
 from core.domain.keys import KeyState, ObservedKey
 from core.domain.routes import PATHS, paths_of
+from tests.model.money import granted
 from tests.model.world import FENCED, KEYS, Person, World
 
 UNEXPLAINED = """
@@ -19,7 +20,7 @@ UNEXPLAINED = """
 REPEATED = "select cause from public.credit_ledger group by cause having count(*) > 1"
 
 PURCHASES = """
-    select l.user_id, l.delta, l.cause, t.reference, t.credits, t.status, t.user_id as buyer
+    select l.user_id, l.delta, l.cause, t.reference, t.credits, t.amount, t.status, t.user_id as buyer
     from public.credit_ledger l left join public.transactions t on l.cause = 'purchase:' || t.reference
     where l.kind = 'purchase'"""
 
@@ -66,7 +67,7 @@ def each_payment_counts_once(world: World) -> None:
     assert len(set(references)) == len(references), purchases
     for one in purchases:
         assert one["reference"] in world.right | world.accepted, one
-        assert (one["delta"], one["user_id"]) == (one["credits"], one["buyer"]), one
+        assert (one["delta"], one["user_id"]) == (granted(world, one), one["buyer"]), one
         assert one["status"] in ("success", "reversed"), one
 
 

@@ -34,11 +34,26 @@ OVERTAKING = st.sampled_from(
 LIMITERS = st.sampled_from(["owner", "administrator"])
 MODELS = st.sampled_from(["mock-small", "mock-large", "mock-costly", "mock-costly"])
 PACKAGES = st.sampled_from(["starter-ngn", "plus-ghs"])
-PAYMENTS = st.sampled_from(["right", "right", "with_fees", "underpaid", "other_currency", "other_price"])
+PAYMENTS = st.sampled_from(
+    [
+        "right",
+        "right",
+        "with_fees",
+        "overpaid",
+        "both",
+        "underpaid",
+        "other_currency",
+        "other_price",
+        "tampered",
+    ]
+)
+DECISIONS = st.sampled_from(["accept", "in_part", "refuse"])
+REFUNDS = st.sampled_from(["processed", "processed", "pending"])
 PERCENT = st.sampled_from([1, 33, 50, 100])
 RESOLUTIONS = st.sampled_from(["declined", "merchant-accepted", "auto-accepted"])
 LEFT = st.sampled_from(["failed", "abandoned", "ongoing"])
 JOBS = st.sampled_from(["push", "handle", "verify", "sweep", "probe", "heal", "delete", "retire", "count"])
+NAMES = st.sampled_from(["one", "two", "three"])
 ADJUSTMENTS = st.sampled_from([-200, -30, 40])
 TAMPERING = st.sampled_from(
     [
@@ -175,12 +190,15 @@ class Machine(RuleBasedStateMachine):
         price, other = order.requested_amount or 0, "USD" if order.currency != "USD" else "NGN"
         fields: dict[str, dict[str, int | str]] = {
             "right": {},
-            "with_fees": {"amount": price + 5000, "requested_amount": price},
+            "with_fees": {"amount": price + 5000, "requested_amount": price, "fees": 5000},
+            "overpaid": {"amount": price + 70_000, "requested_amount": price, "fees": 5000},
+            "both": {"amount": price + 5000, "fees": 5000, "currency": other},
             "underpaid": {"amount": price // 2, "requested_amount": price},
             "other_currency": {"currency": other},
             "other_price": {"amount": price // 3, "requested_amount": price // 3},
+            "tampered": {"amount": price // 3 + 99, "requested_amount": price // 3, "fees": 99},
         }
-        self.world.pay(order, how in ("right", "with_fees"), fields[how])
+        self.world.pay(order, how in ("right", "with_fees", "overpaid"), fields[how])
 
     @rule(number=NUMBER, plan=PLANS)
     def buy(self, number: int, plan: Plan) -> None:
@@ -198,10 +216,10 @@ class Machine(RuleBasedStateMachine):
         self.world.leave(orders[number % len(orders)], status)
 
     @precondition(lambda self: self.world.sandbox.book.transactions)
-    @rule(number=NUMBER, percent=PERCENT, status=st.sampled_from(["processed", "processed", "pending"]))
-    def refund(self, number: int, percent: int, status: str) -> None:
+    @rule(number=NUMBER, percent=PERCENT, status=REFUNDS, of_dispute=st.booleans())
+    def refund(self, number: int, percent: int, status: str, of_dispute: bool) -> None:
         orders = list(self.world.sandbox.book.transactions.values())
-        self.world.refund(orders[number % len(orders)], percent, status)
+        self.world.refund(orders[number % len(orders)], percent, status, of_dispute=of_dispute)
 
     @precondition(lambda self: self.world.sandbox.book.transactions)
     @rule(number=NUMBER)
@@ -223,14 +241,14 @@ class Machine(RuleBasedStateMachine):
     # -------------------------------------------------------- administrators
 
     @precondition(lambda self: self.world.wrong)
-    @rule(number=NUMBER, accept=st.booleans())
-    def decide(self, number: int, accept: bool) -> None:
-        references = sorted(self.world.wrong)
-        self.world.decide(references[number % len(references)], accept=accept)
+    @rule(number=NUMBER, decision=DECISIONS)
+    def decide(self, number: int, decision: str) -> None:
+        reference = sorted(self.world.wrong)[number % len(self.world.wrong)]
+        self.world.decide(reference, accept=decision != "refuse", in_part=decision == "in_part")
 
-    @rule(number=NUMBER, credits=ADJUSTMENTS, name=st.sampled_from(["one", "two", "three"]))
-    def adjust(self, number: int, credits: int, name: str) -> None:
-        self.world.adjust(self.someone(number), credits, name)
+    @rule(number=NUMBER, credits=ADJUSTMENTS, name=NAMES, below_zero=st.booleans())
+    def adjust(self, number: int, credits: int, name: str, below_zero: bool) -> None:
+        self.world.adjust(self.someone(number), credits, name, below_zero=below_zero)
 
     @precondition(lambda self: self.world.sandbox.book.transactions)
     @rule(number=NUMBER, plan=PLANS)

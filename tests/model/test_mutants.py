@@ -51,6 +51,16 @@ WRONG_SQL = {
         "on conflict (identity_hash) do update set created_at = now()",
     ),
     "a suspended account's keys stay alive": Change("is_suspended", "status <> 'active'", "false"),
+    "the fee that a buyer bore counts as paid towards the price": Change(
+        "credits_to_withhold", "- p_payment.borne_fee - lost", "- lost"
+    ),
+    "a refund that belongs to a dispute counts twice": Change(
+        "lost_amount", "- p_payment.refunded_in_disputes", ""
+    ),
+    "a payment that is credited in part is credited whole": Change(
+        "decide_review", "case when decide_review.in_part then keyfund.proportion(v_payment)",
+        "case when decide_review.in_part then v_payment.credits",
+    ),
     "a fence that moves reaches no key": Change("fence_keys", "and k.state = 'active'", "and false"),
 }  # fmt: skip
 

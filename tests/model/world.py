@@ -25,7 +25,7 @@ from core.gateways.litellm import LiteLLM
 from core.payments.paystack import Paystack, is_signed, parse_event
 from core.store import ServiceStore
 from core.store.calls import execute
-from core.store.payments import Delivery
+from core.store.payments import Delivery, Wish
 from dev.paystack import Sandbox
 from dev.paystack import Settings as PaystackSettings
 from dev.paystack import create_app as create_paystack
@@ -108,6 +108,7 @@ class World:
         self.right: set[str] = set()
         self.wrong: set[str] = set()
         self.accepted: set[str] = set()
+        self.in_part: set[str] = set()
         self.refused: set[str] = set()
         self.adjustments: dict[str, tuple[str, int]] = {}
         self._connect(database)
@@ -287,7 +288,7 @@ class World:
     # ------------------------------------------------------------- payments
 
     def order(self, person: Person, package: str, plan: Plan) -> None:
-        work = open_checkout(self.store, self.paystack, person.id, package, None)
+        work = open_checkout(self.store, self.paystack, person.id, Wish(package), None)
         self.engine.run(_refusable(work), plan)
 
     def pay(self, transaction: Transaction, right: bool, fields: Row) -> None:
@@ -301,11 +302,17 @@ class World:
         if not transaction.paid:
             self.engine.run(_now(self.sandbox.settle, transaction, status))
 
-    def refund(self, transaction: Transaction, percent: int, status: str) -> None:
+    def refund(self, transaction: Transaction, percent: int, status: str, *, of_dispute: bool) -> None:
+        """Give some of it back; ``of_dispute``: through one that it has."""
         left = self.sandbox.book.refundable(transaction)
         if transaction.paid and left > 0:
-            amount = max(1, left * percent // 100)
-            work = _now(self.sandbox.refund, transaction, amount, status=status, sending=KEPT)
+            disputes = [
+                one.id for one in self.sandbox.book.disputes.values() if one.transaction is transaction
+            ]
+            named = {"status": status, "dispute_id": disputes[0] if of_dispute and disputes else None}
+            work = _now(
+                self.sandbox.refund, transaction, max(1, left * percent // 100), sending=KEPT, **named
+            )
             self.mail.append(cast(Signed, self.engine.run(work)))
 
     def dispute(self, transaction: Transaction) -> None:
@@ -347,18 +354,21 @@ class World:
         self.rest.act_as(ADMINISTRATOR)
         return self.engine.run(ask())
 
-    def decide(self, reference: str, *, accept: bool) -> None:
+    def decide(self, reference: str, *, accept: bool, in_part: bool = False) -> None:
         told = self.administrator_calls(
-            "decide_review", reference=reference, accept=accept, reason="so be it"
+            "decide_review", reference=reference, accept=accept, reason="so be it", in_part=in_part
         )
         if told is not None:
             (self.accepted if accept else self.refused).add(reference)
+            if in_part:
+                self.in_part.add(reference)
 
-    def adjust(self, person: Person, credits: int, name: str) -> None:
+    def adjust(self, person: Person, credits: int, name: str, *, below_zero: bool = True) -> None:
         """Give or take credits, under an id that may have been used before."""
         told = self.administrator_calls(
-            "adjust_credits", account_id=person.id, credits=credits, reason="so be it", adjustment_id=name
-        )
+            "adjust_credits", account_id=person.id, credits=credits, reason="so be it", adjustment_id=name,
+            allow_negative=below_zero,
+        )  # fmt: skip
         if told is not None and name not in self.adjustments:
             self.adjustments[name] = (person.id, credits)
             if credits < 0:

@@ -79,6 +79,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "record_reversals": SERVICE_ALONE,
     "list_uncredited": SERVICE_ALONE,
     "list_changed_reversals": SERVICE_ALONE,
+    "was_payment_heard_of": SERVICE_ALONE,
+    "list_unmeasured": SERVICE_ALONE,
     # What administrators decide; each asks whether the caller is one.
     "decide_review": SIGNED_IN,
     "adjust_credits": SIGNED_IN,

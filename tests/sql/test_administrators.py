@@ -2,10 +2,13 @@
 
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.sql.acting import (
     Row,
+    append,
     at_once,
     by_owner,
     by_service,
@@ -135,3 +138,104 @@ def test_a_payment_is_decided_about_once(db: Connection, administrator: UUID, ac
 def test_a_decision_needs_a_reason(db: Connection, administrator: UUID) -> None:
     with refused(400, "reason_missing"):
         decide(db, administrator, order_in_review(db), accept=True, reason=" ")
+
+
+# --- in proportion to what was paid -------------------------------------------------------------------------
+
+
+def in_part(db: Connection, who: UUID, paid: int, currency: str = "NGN", fee: int | None = 0) -> Row:
+    """Credit what was paid of an order of 500 credits for 1,600,000 kobo."""
+    order = open_order(db, sign_up(db))
+    known = {"p_paid_amount": paid, "p_currency": currency, "p_borne_fee": fee, "p_provider_id": 7}
+    by_service(db, "review_payment", p_reference=order["reference"], p_reason="underpaid", **known)
+    decision = {"reference": order["reference"], "accept": True, "reason": "agreed", "in_part": True}
+    by_owner(db, who, "decide_review", **decision)
+    return payment(db, order["reference"])
+
+
+@pytest.mark.parametrize(
+    ("paid", "fee", "granted"),
+    [(640_000, 0, 200), (1_599_999, 0, 499), (3_200, 0, 1), (650_000, 10_000, 200), (640_000, None, 200)],
+)
+def test_what_was_paid_is_credited_in_proportion_in_whole_credits(
+    db: Connection, administrator: UUID, paid: int, fee: int | None, granted: int
+) -> None:
+    decided = in_part(db, administrator, paid, fee=fee)
+    assert (decided["status"], decided["granted_credits"], decided["credits"]) == ("success", granted, 500)
+    assert profile(db, decided["user_id"])["credits"] == 500 + granted
+    assert [one["delta"] for one in ledger(db, decided["user_id"])] == [500, granted]
+    shown = by_owner(db, administrator, "read_payment", reference=decided["reference"])
+    assert (shown["granted_credits"], shown["credits"], shown["standing"]) == (granted, 500, "credited")
+
+
+def test_who_paid_all_of_it_gets_what_was_ordered_and_no_more(db: Connection, administrator: UUID) -> None:
+    decided = in_part(db, administrator, 3_200_000)
+    assert (decided["granted_credits"], profile(db, decided["user_id"])["credits"]) == (None, 1000)
+
+
+@pytest.mark.parametrize(
+    ("paid", "currency", "code"),
+    [(3_199, "NGN", "too_little_paid"), (0, "NGN", "too_little_paid"), (640_000, "GHS", "no_proportion")],
+)
+def test_what_cannot_be_set_against_the_price_is_not_credited_in_part(
+    db: Connection, administrator: UUID, paid: int, currency: str, code: str
+) -> None:
+    with refused(409, code):
+        in_part(db, administrator, paid, currency)
+
+
+def test_a_payment_from_before_fees_were_known_and_given_back_since_waits_for_its_fee(
+    db: Connection, administrator: UUID
+) -> None:
+    order = order_in_review(db)
+    told = {"p_reference": order["reference"], "p_refunded": 50, "p_disputes": Jsonb([])}
+    by_service(db, "record_reversals", **told)
+    with refused(409, "fee_unknown"):
+        decide(db, administrator, order, accept=True)
+    by_service(db, "record_reversals", **told, p_borne_fee=0)
+    assert decide(db, administrator, order, accept=True)["withheld_credits"] == 250
+
+
+# --- below zero ---------------------------------------------------------------------------------------------
+
+
+def test_more_than_there_is_is_taken_only_with_a_second_yes(db: Connection, administrator: UUID) -> None:
+    user_id = sign_up(db)
+    given = GIVEN | {"account_id": user_id, "credits": -100_000}
+    with refused(409, "below_zero"):
+        by_owner(db, administrator, "adjust_credits", **given)
+    with pytest.raises(psycopg.Error, match="has 500 credits and would have -99500"):
+        by_owner(db, administrator, "adjust_credits", **given)
+    assert len(ledger(db, user_id)) == 1
+    entry = by_owner(db, administrator, "adjust_credits", **given, allow_negative=True)
+    assert entry["balance_after"] == -99_500
+    again = by_owner(db, administrator, "adjust_credits", **given)  # the same id: nothing more is taken
+    assert again["id"] == entry["id"]
+
+
+@pytest.mark.parametrize(("before", "credits"), [(0, -500), (-400, 50), (-400, 2000)])
+def test_up_to_nothing_and_upwards_needs_none(
+    db: Connection, administrator: UUID, before: int, credits: int
+) -> None:
+    user_id = sign_up(db)
+    if before:
+        append(db, user_id, before - 500)
+    adjust(db, administrator, user_id, credits)
+    assert profile(db, user_id)["credits"] == (before or 500) + credits
+
+
+def test_of_two_that_take_at_once_only_one_takes_the_last(
+    database: Database, db: Connection, administrator: UUID
+) -> None:
+    user_id = sign_up(db)
+
+    def take(connection: Connection, number: int) -> bool:
+        given = GIVEN | {"account_id": user_id, "credits": -400, "adjustment_id": str(number)}
+        try:
+            by_owner(connection, administrator, "adjust_credits", **given)
+        except psycopg.Error:
+            return False
+        return True
+
+    assert at_once(database, 8, take).count(True) == 1
+    assert profile(db, user_id)["credits"] == 100

@@ -5,7 +5,16 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests.sql.acting import Row, by_owner, delete_user, refused, rows, sign_up, synced_key
+from tests.sql.acting import (
+    Row,
+    by_owner,
+    delete_user,
+    refused,
+    rows,
+    sign_up,
+    synced_key,
+    without_triggers,
+)
 from tests.support import Connection, as_role
 
 
@@ -101,3 +110,70 @@ def test_nobody_changes_what_is_written(db: Connection, user_id: UUID, statement
     synced_key(db, user_id)
     with pytest.raises(psycopg.Error, match="append-only"):
         db.execute(statement.encode())
+
+
+# --- administrators on their own accounts -------------------------------------------------------------------
+
+
+def concerns(db: Connection, admin: UUID) -> tuple[int, int]:
+    found = by_owner(db, admin, "read_concerns")
+    return found["self_dealings"], found["large_adjustments"]
+
+
+def adjust(db: Connection, admin: UUID, account_id: UUID, credits: int) -> None:
+    given = {
+        "account_id": account_id,
+        "credits": credits,
+        "reason": "so be it",
+        "adjustment_id": f"a{credits}",
+    }
+    by_owner(db, admin, "adjust_credits", **given)
+
+
+def test_what_an_administrator_does_to_their_own_account_is_an_administrator_s_doing(
+    db: Connection, admin: UUID
+) -> None:
+    made = synced_key(db, admin)
+    adjust(db, admin, admin, 40)
+    by_owner(db, admin, "hold_virtual_key", key_id=made["id"], reason="a try")
+    by_owner(db, admin, "suspend_account", account_id=admin, reason="a try")
+    by_owner(db, admin, "reinstate_account", account_id=admin, reason="a try")
+    by_owner(db, admin, "resync_account", account_id=admin)
+    by_owner(db, admin, "create_virtual_key")
+    assert [actor for actor, _ in told(db, admin)] == ["owner", *["administrator"] * 5, "owner"]
+    kept = entries(db, admin)
+    assert {one["actor_id"] for one in kept} == {admin}
+    assert kept[1]["details"] == {"credits": 40, "before": 500, "after": 540, "reason": "so be it"}
+    with as_role(db, "authenticated", admin):
+        found = db.execute("select count(*) from public.audit_log where actor = 'administrator'").fetchone()
+    assert found == (5,)
+
+
+def test_another_should_look_at_what_administrators_do_for_themselves_and_at_large_amounts(
+    db: Connection, admin: UUID, user_id: UUID
+) -> None:
+    adjust(db, admin, user_id, 9_999)
+    assert concerns(db, admin) == (0, 0)
+    adjust(db, admin, admin, 10)
+    assert concerns(db, admin) == (1, 0)
+    adjust(db, admin, user_id, 10_000)
+    adjust(db, admin, user_id, -15_000)
+    assert concerns(db, admin) == (1, 2)
+    db.execute("update keyfund.settings set large_adjustment_credits = 9999")
+    assert concerns(db, admin) == (1, 3)
+    let_pass_the_log(db, 31)
+    assert concerns(db, admin) == (0, 0)
+
+
+def let_pass_the_log(db: Connection, days: int) -> None:
+    with without_triggers(db):
+        db.execute("update public.audit_log set at = at - make_interval(days => %s)", [days])
+
+
+def test_what_an_owner_does_in_the_same_moment_is_not_another_administrator_s(
+    db: Connection, admin: UUID, user_id: UUID
+) -> None:
+    """The mark names who is an administrator, and lasts for a transaction."""
+    adjust(db, admin, admin, 40)
+    synced_key(db, user_id)
+    assert told(db, user_id)[-1] == ("owner", "key_created")

@@ -6,6 +6,7 @@ from shutil import copy
 from uuid import uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from dev import supabase
 from dev.prepared import REGIMES
@@ -16,11 +17,15 @@ from tests.sql.acting import (
     all_by_service,
     append,
     by_owner,
+    by_service,
     claim,
+    credit,
     finish,
     key,
     keys,
     ledger,
+    open_order,
+    payment,
     profile,
     refused,
     rows,
@@ -70,10 +75,10 @@ def test_applying_again_finds_nothing_to_do_and_the_seed_changes_nothing(fresh: 
 FENCED_SINCE = "20261128"
 
 
-def apply_older(fresh: Database, folder: Path) -> None:
-    """Only what there was before keys had fences."""
+def apply_older(fresh: Database, folder: Path, since: str = FENCED_SINCE) -> None:
+    """Only what there was before keys had fences, or before something else."""
     for file in MIGRATIONS.glob("*.sql"):
-        if file.name < FENCED_SINCE:
+        if file.name < since:
             copy(file, folder)
     supabase.apply_migrations(fresh.url(), folder)
 
@@ -113,3 +118,45 @@ def test_where_people_have_keys_already_their_number_stays_as_it_was(fresh: Data
         assert len(claim(db, user_id)["keys"]) == 25
         with refused(409, "too_many_keys"):
             by_owner(db, user_id, "create_virtual_key")
+
+
+# --------------------------------------------------- payments from before they were measured by their price
+
+MEASURED_SINCE = "202611280019"
+KEPT = """
+    select reference, status, amount, credits, paid_amount, refunded_amount, withheld_credits, reversals,
+      credited_at
+    from public.transactions order by id"""
+PAID = ((1_600_000, 0), (1_700_000, 100_000), (1_634_000, 1_600_000), (1_600_000, 400_000))
+"""What was paid for 1,600,000 kobo, and what of it was refunded."""
+
+
+def test_no_ledger_moves_by_the_change_of_the_rule_and_older_payments_wait_to_be_measured_anew(
+    fresh: Database, tmp_path: Path
+) -> None:
+    apply_older(fresh, tmp_path, MEASURED_SINCE)
+    supabase.apply_seed(fresh.url(), SEED)
+    with fresh.connect() as db:
+        db.execute("update public.credit_packages set active = true")
+        user_id, references = sign_up(db), []
+        for paid, refunded_amount in PAID:
+            order = open_order(db, user_id)
+            references.append(order["reference"])
+            credit(db, order, p_paid_amount=paid)
+            told = {"p_reference": order["reference"], "p_refunded": refunded_amount}
+            by_service(db, "record_reversals", **told, p_disputes=Jsonb([]))
+        waiting = open_order(db, user_id)
+        before = ledger(db, user_id), rows(db, KEPT), profile(db, user_id)["credits"]
+        assert [one["delta"] for one in before[0]] == [500, 500, 500, -30, 500, -490, 500, -125]
+        supabase.apply_migrations(fresh.url(), MIGRATIONS)
+        assert (ledger(db, user_id), rows(db, KEPT), profile(db, user_id)["credits"]) == before
+        assert value(db, "select count(*) from keyfund.audit_account(%s)", user_id) == 0
+        unmeasured = by_service(db, "list_unmeasured", p_after=None, p_limit=10)
+        assert unmeasured == sorted(references[1:])
+        assert credit(db, waiting)["credited"]
+        due = [0, 0, 500, 125]
+        for reference, (_, refunded_amount), fee in zip(references, PAID, (0, 0, 34_000, 0), strict=True):
+            told = {"p_reference": reference, "p_refunded": refunded_amount, "p_borne_fee": fee}
+            by_service(db, "record_reversals", **told, p_disputes=Jsonb([]))
+        assert [payment(db, one)["withheld_credits"] for one in references] == due
+        assert by_service(db, "list_unmeasured", p_after=None, p_limit=10) == []

@@ -42,7 +42,7 @@ async def list_paid(paystack: Paystack) -> str:
 
 async def list_refunds(paystack: Paystack) -> str:
     sums = await paystack.read_refunds(LONG_AGO)
-    return ", ".join(f"refunded {amount} of {one}" for one, amount in sums.items())
+    return ", ".join(f"refunded {refunds.processed} of {one}" for one, refunds in sums.items())
 
 
 async def list_disputes(paystack: Paystack) -> str:

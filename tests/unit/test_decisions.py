@@ -1,6 +1,7 @@
 """Pure decisions: units, what differs in a key, when a payment buys credits."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,18 @@ from hypothesis import strategies as st
 
 from core.domain import money
 from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey, differences, holds_wallet
-from core.domain.payments import Credit, Observe, Order, Review, Verified, judge
+from core.domain.payments import (
+    Bearer,
+    Credit,
+    Observe,
+    Order,
+    Refund,
+    Refunds,
+    Review,
+    Verified,
+    borne_fee,
+    judge,
+)
 from core.domain.routes import ALWAYS, PATHS, PROOFLESS, Fences
 
 FENCES = Fences(PROOFLESS, {}, key_max_parallel=10, account_max_parallel=20)
@@ -138,7 +150,9 @@ def test_anything_but_success_is_an_observation(status: str) -> None:
         ({"currency": "USD"}, "other_currency"),
         ({"requested_subunits": 499_999}, "other_amount_requested"),
         ({"amount_subunits": 499_999}, "underpaid"),
-        ({"amount_subunits": None}, "underpaid"),
+        ({"amount_subunits": None}, "incomplete"),
+        ({"complete": False}, "incomplete"),
+        ({"complete": False, "amount_subunits": None, "currency": "USD"}, "incomplete"),
         ({"provider_id": None}, "incomplete"),
     ],
 )
@@ -146,3 +160,50 @@ def test_money_that_does_not_fit_its_order_is_reviewed(change: dict[str, object]
     verdict = judge(ORDER, replace(PAID, **change), "test")  # type: ignore[arg-type]
     assert isinstance(verdict, Review)
     assert verdict.reason == reason
+
+
+FEES = [
+    # (paid, requested, fees) and the fee that the buyer bore: as the buyer, by the numbers, as the merchant
+    ((500_000, 500_000, 17_500), (0, 0, 0)),
+    ((517_500, 500_000, 17_500), (17_500, 17_500, 0)),
+    ((517_500, None, 17_500), (17_500, 17_500, 0)),
+    ((600_000, 500_000, 17_500), (17_500, 0, 0)),
+    ((510_000, 500_000, 17_500), (10_000, 0, 0)),
+    ((517_500, 500_000, None), (17_500, 0, 0)),
+    ((500_000, 500_000, 0), (0, 0, 0)),
+    ((400_000, 500_000, 17_500), (0, 0, 0)),
+    ((None, None, None), (0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("told", "borne"), FEES)
+def test_the_fee_that_a_buyer_bore_is_told_by_who_bears_it_or_else_by_what_was_paid_beyond_the_price(
+    told: tuple[int | None, int | None, int | None], borne: tuple[int, int, int]
+) -> None:
+    verified = replace(PAID, amount_subunits=told[0], requested_subunits=told[1], fees_subunits=told[2])
+    assert (
+        tuple(borne_fee(ORDER, verified, bearer) for bearer in (Bearer.BUYER, None, Bearer.MERCHANT)) == borne
+    )
+
+
+def test_the_fee_goes_with_the_verdict() -> None:
+    verified = replace(PAID, amount_subunits=517_500, fees_subunits=17_500)
+    assert judge(ORDER, verified, "test") == Credit(5_612_903_388, 517_500, "NGN", None, 17_500)
+    assert judge(ORDER, verified, "test", Bearer.MERCHANT) == Credit(5_612_903_388, 517_500, "NGN", None, 0)
+    other = replace(verified, currency="USD")
+    assert judge(ORDER, other, "test") == Review("other_currency", 5_612_903_388, 517_500, "USD", 17_500)
+
+
+def test_refunds_are_summed_by_how_far_they_are_and_by_what_they_belong_to() -> None:
+    early, late = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
+    refunds = [
+        Refund(100, processed=True, under_way=False, dispute_id=None, refunded_at=late),
+        Refund(20, processed=True, under_way=False, dispute_id=7, refunded_at=early),
+        Refund(3, processed=True, under_way=False, dispute_id=8, refunded_at=None),
+        Refund(400, processed=False, under_way=True, dispute_id=None, refunded_at=None),
+        Refund(5000, processed=False, under_way=False, dispute_id=None, refunded_at=None),
+    ]
+    sums = Refunds()
+    for one in refunds:
+        sums = sums.plus(one, {7})
+    assert sums == Refunds(processed=123, in_disputes=20, under_way=400, last_at=late)

@@ -258,4 +258,5 @@ async def test_no_prompt_is_logged_whatever_litellm_does(
         async with running(settings) as service:
             answer = await service.call("POST", "/api/usage/estimate", token("u1"), json=BODY)
     assert answer.json()["source"] == {"tokens": "flat", "cost": "flat"}
+    assert answer.json()["rough"] is True
     assert SECRET not in caplog.text + "".join(capsys.readouterr()) + answer.text

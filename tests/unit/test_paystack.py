@@ -10,6 +10,7 @@ import httpx
 import pytest
 import respx
 
+from core.domain.payments import Dispute
 from core.errors import RefusedError, TransientError
 from core.payments.paystack import Paystack, is_signed, parse_event
 from core.settings import Settings
@@ -188,3 +189,44 @@ async def test_a_checkout_is_an_address_of_the_web(paystack: Paystack, url: str)
             await paystack.initialize(
                 reference="r1", email="a@b.example", amount_subunits=1, currency="NGN", callback_url=None
             )
+
+
+@pytest.mark.parametrize(
+    ("change", "complete"),
+    [
+        ({}, True),
+        ({"requested_amount": None}, True),
+        ({"amount": None}, True),
+        ({"amount": 500_000.5}, False),
+        ({"amount": 500_000.0}, False),
+        ({"amount": "5e5"}, False),
+        ({"amount": True}, False),
+        ({"requested_amount": 499_999.9}, False),
+        ({"requested_amount": "much"}, False),
+    ],
+)
+async def test_an_amount_that_is_no_whole_number_of_subunits_makes_the_answer_incomplete(
+    paystack: Paystack, change: dict[str, object], complete: bool
+) -> None:
+    answer = read("api.verify.200.success.json")
+    data = answer["data"]
+    assert isinstance(data, dict)
+    with respx.mock(base_url=BASE) as mock:
+        mock.route().respond(200, json=answer | {"data": data | change})
+        verified = await paystack.verify(str(data["reference"]))
+    assert verified is not None
+    assert verified.complete is complete
+
+
+@pytest.mark.parametrize("shape", [11, {"id": 11}, "11"])
+async def test_a_refund_belongs_to_a_dispute_that_the_payment_has(paystack: Paystack, shape: object) -> None:
+    answer = read("api.refund.list.200.json")
+    rows = answer["data"]
+    assert isinstance(rows, list)
+    row = rows[0]
+    with respx.mock(base_url=BASE) as mock:
+        mock.route().respond(200, json=answer | {"data": [row, row | {"dispute": shape, "amount": 70_000}]})
+        ours = await paystack.sum_refunds(row["transaction"], [Dispute(11, None, True, "declined", 0)])
+        others = await paystack.sum_refunds(row["transaction"])
+    assert (ours.processed, ours.in_disputes) == (570_000, 70_000)
+    assert (others.processed, others.in_disputes) == (570_000, 0)

@@ -82,6 +82,8 @@ def test_a_missing_one_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ("PAYSTACK_SECRET_KEY", "sk_test_a1,sk_live_b2"),
         ("PAYSTACK_SECRET_KEY", "pk_test_a1"),
         ("PAYSTACK_BASE_URL", ""),
+        ("PAYSTACK_FEES_BORNE_BY", ""),
+        ("PAYSTACK_FEES_BORNE_BY", "us"),
         ("WEBHOOK_HOST", ""),
         ("ALLOWED_ORIGINS", ""),
         ("ALLOWED_ORIGINS", "https://a.example/path"),

@@ -80,7 +80,7 @@ async def refund_payment(
     """Have Paystack give a payment back, whole; repeating is safe. Credits go once Paystack has done it."""
     store, paystack = services.store_of(caller), services.paystack
     payment = await store.read_payment(reference)
-    if payment["provider_id"] is None or payment["paid_amount"] is None:
+    if payment["provider_id"] is None:
         raise RefusedError("payment_not_paid", "Nothing was paid for this order.", status=409)
     await services.settler.settle_reversals(reference)  # what was given back already, or is in dispute
     payment = await store.read_payment(reference)
@@ -90,8 +90,9 @@ async def refund_payment(
         )
     if payment["status"] == "needs_review":
         await store.decide_review(reference, accept=False, reason=body.reason)
-    left = payment["paid_amount"] - payment["refunded_amount"]
-    if left > 0 and not await paystack.has_refunds_under_way(payment["provider_id"]):
+    paid = payment["paid_amount"]
+    left = None if paid is None else paid - payment["refunded_amount"]  # None: all of it, whatever it is
+    if left != 0 and not await paystack.has_refunds_under_way(payment["provider_id"]):
         log.warning("payment.refund_asked", reference=reference, by=caller.user_id, reason=body.reason)
         await store.note_refund(reference, body.reason)
         await paystack.refund(payment["provider_id"], left)

@@ -28,7 +28,12 @@ SENTENCES = {
     ),
     Settled.REFUSED: (
         "Payment not accepted",
-        "Your payment differed from the order and was not accepted. It is given back to you.",
+        "Your payment differed from the order and was not accepted. A person has yet to give it back; your "
+        "list of payments tells when that is done.",
+    ),
+    Settled.REFUND_UNDER_WAY: (
+        "Refund on its way",
+        "Paystack is giving your money back. It can take a few days to reach you.",
     ),
     Settled.WITHHELD: ("Thank you", "Your payment has been looked at again."),
     Settled.UNCHANGED: ("Thank you", "Your payment has been looked at again."),

@@ -1,10 +1,11 @@
 """Buying credits, and following each payment until it can be spent."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.flows.checkout import open_checkout
+from core.store.payments import Wish
 from webhook.services import NO_NUL, CallerHere, ServicesHere
 
 SHOWN = 100
@@ -16,6 +17,8 @@ STEPS = {
     "pushed": "pushed_at",
     "effective": "effective_at",
 }
+ENDED = ("failed", "abandoned", "declined", "refund_under_way", "refunded")
+Shown = Annotated[int | None, Field(ge=1, le=10**12, description="409 where it is another by now.")]
 
 
 class Package(BaseModel):
@@ -33,6 +36,8 @@ class Packages(BaseModel):
 class Purchase(BaseModel):
     model_config = ConfigDict(strict=True)
     package_id: str = Field(min_length=1, max_length=50, pattern=NO_NUL)
+    amount: Shown = Field(default=None, description="The price that the buyer was shown.")
+    credits: Shown = Field(default=None, description="The credits that the buyer was shown.")
 
 
 class OpenedCheckout(BaseModel):
@@ -62,7 +67,16 @@ class Payment(BaseModel):
     amount: int
     currency: str
     authorization_url: str | None
-    refused: bool = Field(description="Paid, but not accepted by an administrator: the money is given back.")
+    standing: str = Field(
+        description="`pending`, `failed`, `abandoned`, `credited`; `under_review`: a person decides; "
+        "`declined`: refused, and its money is to be given back; `refund_under_way`; "
+        "`refunded`, on `refunded_at`."
+    )
+    granted_credits: int | None = Field(description="What was credited; less than ordered if paid in part.")
+    refunded_amount: int = Field(description="Given back so far, in subunits.")
+    refunding_amount: int = Field(description="On its way back, in subunits.")
+    refunded_at: str | None
+    refused: bool = Field(description="An administrator did not accept it; `standing` tells of the money.")
     waiting_for: str | None = Field(description="The next step that is still to come; null when done.")
     timeline: Timeline
 
@@ -84,7 +98,7 @@ async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> Ope
         services.parts.store,
         services.paystack,
         caller.user_id,
-        body.package_id,
+        Wish(body.package_id, body.amount, body.credits),
         callback_url=f"{base_url}/checkout/return" if base_url else None,
     )
     return OpenedCheckout(
@@ -106,13 +120,22 @@ async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payme
 def _payment(row: dict[str, Any]) -> Payment:
     times = {step: row[column] for step, column in STEPS.items()}
     unreached = [step for step in ("credited", "pushed", "effective") if times[step] is None]
-    if row["status"] in ("failed", "abandoned", "reversed"):
+    if row["standing"] in ENDED:
         unreached = []  # nothing is waited for, though a late success would still be credited
     return Payment(
         **{name: row[name] for name in ("reference", "status", "credits", "amount", "currency")},
         # Only while it can still be paid.
         authorization_url=row["authorization_url"] if row["verified_at"] is None else None,
+        granted_credits=granted(row),
+        **{name: row[name] for name in ("standing", "refunded_amount", "refunding_amount", "refunded_at")},
         refused=row["decided_at"] is not None and row["credited_at"] is None,
         waiting_for=unreached[0] if unreached else None,
         timeline=Timeline(**times),
     )
+
+
+def granted(row: dict[str, Any]) -> int | None:
+    """The credits that a payment bought; None: none so far."""
+    if row["credited_at"] is None:
+        return None
+    return int(row["credits"] if row["granted_credits"] is None else row["granted_credits"])

@@ -8,6 +8,7 @@ from fastapi import Path
 from fastapi.responses import HTMLResponse
 
 from core.errors import RefusedError
+from webhook.routes.purchases import granted
 from webhook.services import CallerHere, ServicesHere
 
 PaymentReference = Annotated[str, Path(pattern=r"^[A-Za-z0-9.=-]{1,100}$")]
@@ -55,7 +56,7 @@ def lines(payment: dict[str, Any], email: str | None) -> list[str]:
         ("Paid on", (payment["paid_at"] or payment["credited_at"])[:10] + " (UTC)", ""),
         ("Paid by", email or "", ""),
         ("Paid through", f"Paystack, transaction {payment['provider_id']}", ""),
-        ("Credits", f"{payment['credits']:,}", ""),
+        ("Credits", f"{granted(payment):,}", ""),
         ("Amount paid", money(paid, currency), ""),
     ]
     if refunded:

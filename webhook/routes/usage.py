@@ -258,6 +258,9 @@ class EstimatedCall(BaseModel):
     spend_micros: int = Field(description="Millionths of a US dollar.")
     credits: float
     source: EstimateSource
+    rough: bool = Field(
+        description="A guess at a flat rate, as LiteLLM was not asked or has no price: it may be far off."
+    )
     cached: bool = Field(description="The caller asked the same before, and this is what was answered.")
 
 
@@ -280,6 +283,7 @@ async def estimate(
         spend_micros=told.spend_micros,
         credits=round(told.spend_micros / (settings.credit_value_cents * MICROS_PER_CENT), 4),
         source=EstimateSource(tokens=told.tokens_from, cost=told.cost_from),
+        rough=told.is_rough,
         cached=told.cached,
     )
 

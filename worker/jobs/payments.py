@@ -18,6 +18,7 @@ log = get_logger()
 SWEEP_OVERLAP = timedelta(hours=2)
 LONG_WINDOW = timedelta(days=90)  # chargebacks take months to come and to end
 OUR_REFERENCES = "kf-"
+NEWS = (Settled.CREDITED, Settled.NEEDS_REVIEW, Settled.REVERSED, Settled.WITHHELD)
 Settle = Callable[[str], Awaitable[Settled]]
 
 
@@ -92,8 +93,8 @@ class SweepPaystack:
         since = (reading.mark or reading.asked_at - LONG_WINDOW) - SWEEP_OVERLAP
         paid = [one async for one in self.paystack.walk_paid(since) if one.startswith(OUR_REFERENCES)]
         uncredited = await self.store.list_uncredited(paid)
-        refunds = await self.paystack.read_refunds(reading.asked_at - LONG_WINDOW)
         disputes = await self.paystack.read_disputes(reading.asked_at - LONG_WINDOW)
+        refunds = await self.paystack.read_refunds(reading.asked_at - LONG_WINDOW, disputes)
         changed = await self.store.list_changed_reversals(refunds, disputes)
         return [
             *((reference, self.settler.settle) for reference in uncredited),
@@ -102,12 +103,21 @@ class SweepPaystack:
 
     async def _settle(self, reference: str, settle: Settle) -> bool:
         try:
-            settled = await settle(reference)
+            await self._tell(reference, await settle(reference))
         except KeyfundError as error:
             log.warning("payment.not_swept", reference=reference, error=str(error))
             return False
-        log.warning("payment.found_by_sweep", reference=reference, outcome=settled)
         return True
+
+    async def _tell(self, reference: str, settled: Settled) -> None:
+        """Alarm only where something was news, and no webhook had told of it."""
+        if settled not in NEWS:
+            return
+        heard = await self.store.was_heard_of(reference, reversals=settled is Settled.WITHHELD)
+        if heard:
+            log.info("payment.settled_by_sweep", reference=reference, outcome=settled)
+        else:
+            log.warning("payment.found_by_sweep", reference=reference, outcome=settled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,12 @@ export interface Payment {
   amount: number;
   currency: string;
   authorization_url: string | null;
-  /** A person decided against it: the money is given back. */
+  /** How it stands; nothing is called given back before it is. */
+  standing: string;
+  granted_credits: number | null;
+  refunded_amount: number;
+  refunded_at: string | null;
+  /** A person decided against it. */
   refused: boolean;
   waiting_for: Step | null;
   timeline: Record<Step, string | null>;
@@ -116,6 +121,8 @@ export interface Estimate {
   spend_micros: number;
   credits: number;
   source: { tokens: "litellm" | "flat"; cost: "litellm" | "flat" };
+  /** A guess at a flat rate, which may be far too low. */
+  rough: boolean;
 }
 
 // ------------------------------------------------------------------ administrators
@@ -147,6 +154,8 @@ export interface Concerns {
   refused_not_returned: number;
   parked_accounts: number;
   parked_keys: number;
+  self_dealings: number;
+  large_adjustments: number;
   reconciliation: { differences: number } | null;
   drift: { differences: number } | null;
 }
@@ -163,6 +172,8 @@ export interface FoundPayment {
   paid_amount: number | null;
   paid_currency: string | null;
   refunded_amount: number;
+  standing: string;
+  granted_credits: number | null;
   timeline: Record<Step, string | null>;
 }
 
@@ -196,6 +207,7 @@ export interface AuditEntry {
   id: number;
   at: string;
   actor: string;
+  actor_id: string | null;
   action: string;
   account_id: string | null;
   details: Record<string, unknown>;

@@ -56,17 +56,19 @@ type State = ["good" | "wait" | "bad" | "plain", string];
 
 const STATES: Record<string, State> = {
   pending: ["wait", "Not paid yet"],
-  success: ["good", "Paid"],
+  credited: ["good", "Paid"],
   failed: ["bad", "Failed"],
   abandoned: ["plain", "Abandoned"],
-  needs_review: ["wait", "Being looked at"],
-  reversed: ["plain", "Given back"],
+  under_review: ["wait", "Being looked at"],
+  declined: ["bad", "Not accepted: to be refunded"],
+  refund_under_way: ["wait", "Refund on its way"],
+  refunded: ["plain", "Refunded"],
 };
 
 function stateOf(payment: Payment): State {
   if (isUnopened(payment)) return ["plain", "Not opened"];
-  if (payment.status === "failed" && payment.refused) return ["bad", "Not accepted: your money is given back"];
-  return STATES[payment.status] ?? ["plain", payment.status];
+  if (payment.standing === "refunded" && payment.refunded_at) return ["plain", `Refunded on ${shownDay(payment.refunded_at)}`];
+  return STATES[payment.standing] ?? ["plain", payment.standing];
 }
 
 function PaymentList({ payments }: { payments: Payment[] }) {
@@ -82,7 +84,7 @@ function PaymentList({ payments }: { payments: Payment[] }) {
               <details>
                 <summary>
                   <span class="grow">
-                    <strong>{count(payment.credits)} credits</strong> <span class="hint">{price(payment.amount, payment.currency)}</span>
+                    <strong>{count(payment.granted_credits ?? payment.credits)} credits</strong> <span class="hint">{price(payment.amount, payment.currency)}</span>
                   </span>
                   {payment.timeline.ordered && <time dateTime={payment.timeline.ordered} title={fullTime(payment.timeline.ordered)}>{shownDay(payment.timeline.ordered)}</time>}
                   <Badge tone={tone}>{word}</Badge>

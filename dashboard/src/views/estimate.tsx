@@ -27,14 +27,13 @@ export function EstimateView() {
       setTold({ question, estimate: await api.ask<Estimate>("/api/usage/estimate", { model, prompt, max_tokens: Number(most) }) });
     });
   };
-  const flat = estimate && (estimate.source.tokens === "flat" || estimate.source.cost === "flat");
 
   return (
     <>
       <div class="view-head">
         <h1 tabIndex={-1}>Estimate</h1>
       </div>
-      <p class="lead">What a call costs at most, before you make it. Nothing is spent here.</p>
+      <p class="lead">What a call costs, before you make it. Nothing is spent here.</p>
       <div class="columns">
         <form class="card" onSubmit={ask}>
           {models?.length === 0 ? (
@@ -63,7 +62,7 @@ export function EstimateView() {
           </button>
         </form>
         <section class="card" aria-labelledby="result" aria-live="polite">
-          <h2 id="result">At most</h2>
+          <h2 id="result">{estimate?.rough ? "A rough guess" : "At most"}</h2>
           {estimate ? (
             <>
               <p class="big">
@@ -74,7 +73,7 @@ export function EstimateView() {
                 <dd>{count(estimate.prompt_tokens)} tokens</dd>
                 <dt>Answer</dt>
                 <dd>up to {count(estimate.completion_tokens)} tokens</dd>
-                {balance !== undefined && estimate.credits > 0 && (
+                {balance !== undefined && estimate.credits > 0 && !estimate.rough && (
                   <>
                     <dt>Your wallet</dt>
                     <dd>holds {count(Math.max(0, Math.floor(balance / estimate.credits)))} such calls</dd>
@@ -82,8 +81,8 @@ export function EstimateView() {
                 )}
               </dl>
               <p class="hint">
-                {flat
-                  ? "LiteLLM could not be asked for everything, so this is a rough figure at a flat rate."
+                {estimate.rough
+                  ? "LiteLLM could not be asked, so this is a guess at a flat rate. The call may cost far more, a hundred times as much with a dear model."
                   : "Counted and priced by LiteLLM. A shorter answer costs less."}
               </p>
             </>

@@ -1,5 +1,6 @@
 import { useCallback, useState } from "preact/hooks";
 import { useAction } from "../action";
+import { ApiError } from "../api/api";
 import type { Package } from "../api/types";
 import { useApp } from "../app-context";
 import { useAsked } from "../asked";
@@ -35,11 +36,16 @@ export function Packages() {
     if (tab) tab.opener = null;
     return run(async () => {
       try {
-        const checkout = await api.post<Checkout>("/api/credits/checkout", { package_id: offer.id });
+        const checkout = await api.post<Checkout>("/api/credits/checkout", {
+          package_id: offer.id,
+          amount: offer.amount,
+          credits: offer.credits,
+        });
         if (tab) tab.location.replace(checkout.authorization_url);
         say(tab ? "The checkout is open in another tab." : "The order is made. Go to the checkout above.");
       } catch (thrown) {
         tab?.close();
+        if (thrown instanceof ApiError && thrown.code === "price_changed") void asked.reload();
         throw thrown;
       }
     });

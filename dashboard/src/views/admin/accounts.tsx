@@ -115,14 +115,25 @@ const unanswered = new Map<string, string>();
 function Adjust({ account, ...dialog }: DialogProps) {
   const { api } = useApp();
   const [credits, setCredits] = useState("");
+  const [belowZero, allow] = useState(false);
+  const change = /^-?[1-9][0-9]{0,8}$/.test(credits) ? Number(credits) : 0;
+  const after = account.credits + change;
+  const isBelow = change < 0 && after < 0;
   const adjust = async (reason: string) => {
     const id = unanswered.get(account.user_id) ?? crypto.randomUUID();
     unanswered.set(account.user_id, id);
     try {
-      await api.change("adjust_credits", { account_id: account.user_id, credits: Number(credits), reason, adjustment_id: id });
+      await api.change("adjust_credits", {
+        account_id: account.user_id,
+        credits: change,
+        reason,
+        adjustment_id: id,
+        allow_negative: isBelow && belowZero,
+      });
     } catch (thrown) {
       if (!(thrown instanceof ApiError) || thrown.status !== 409) throw thrown;
       unanswered.delete(account.user_id);
+      if (thrown.code !== "adjustment_exists") throw thrown;
       throw new ApiError(409, thrown.code, "The adjustment before, of which no answer came, was booked. Look at the credits before you adjust them again.");
     }
     unanswered.delete(account.user_id);
@@ -140,6 +151,17 @@ function Adjust({ account, ...dialog }: DialogProps) {
         required
         autoComplete="off"
       />
+      {change !== 0 && (
+        <p class={isBelow ? "notice bad" : "hint"}>
+          {count(account.credits)} credits before, {count(after)} after.
+        </p>
+      )}
+      {isBelow && (
+        <label class="check">
+          <input type="checkbox" required checked={belowZero} onChange={(event) => allow(event.currentTarget.checked)} /> Take more than there is: the
+          account owes the rest.
+        </label>
+      )}
     </Reason>
   );
 }

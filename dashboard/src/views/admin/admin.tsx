@@ -55,6 +55,8 @@ const KINDS: [Exclude<keyof Concerns, "reconciliation" | "drift">, string, strin
   ["parked_keys", "key is parked", "keys are parked"],
   ["refused_not_returned", "refused payment is not given back", "refused payments are not given back"],
   ["paid_after_deletion", "payment came for a deleted account", "payments came for deleted accounts"],
+  ["self_dealings", "deed of an administrator for their own account, in the audit log", "deeds of administrators for their own accounts, in the audit log"],
+  ["large_adjustments", "large adjustment of credits, in the audit log", "large adjustments of credits, in the audit log"],
   ["unknown_payments", "payment of an unknown order", "payments of unknown orders"],
 ];
 

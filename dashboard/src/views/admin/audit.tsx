@@ -6,7 +6,7 @@ import { PagedTable } from "../../ui/table";
 const PAGE = 25;
 
 export function Audit({ turn }: { turn: number }) {
-  const pages = useNewest<AuditEntry>("audit_log", "id,at,actor,action,account_id,details", PAGE, turn);
+  const pages = useNewest<AuditEntry>("audit_log", "id,at,actor,actor_id,action,account_id,details", PAGE, turn);
   return (
     <Card heading="Audit log">
       <PagedTable
@@ -17,7 +17,14 @@ export function Audit({ turn }: { turn: number }) {
         wide
         columns={[
           { head: "When", cell: (entry) => <Time at={entry.at} /> },
-          { head: "Who", cell: (entry) => entry.actor },
+          {
+            head: "Who",
+            cell: (entry) => (
+              <>
+                {entry.actor} {entry.actor !== "owner" && <code class="id">{entry.actor_id ?? ""}</code>}
+              </>
+            ),
+          },
           { head: "Did what", cell: (entry) => entry.action.replaceAll("_", " "), isHead: true },
           { head: "To account", cell: (entry) => <code class="id">{entry.account_id ?? ""}</code> },
           { head: "Details", cell: (entry) => <span class="hint">{describe(entry.details)}</span> },

@@ -17,10 +17,11 @@ interface Props {
   onChange: () => void;
 }
 
-type Decision = "accept" | "refuse" | "refund";
+type Decision = "accept" | "in_part" | "refuse" | "refund";
 
 const QUESTIONS: Record<Decision, [title: string, action: string, hint: string]> = {
   accept: ["Credit it as ordered", "Credit it", "Its credits are booked, whatever was paid."],
+  in_part: ["Credit what was paid", "Credit it", "The share of the credits that was paid for is booked, in whole credits."],
   refuse: ["Refuse the payment", "Refuse it", "It is never credited. Give the money back in Paystack’s dashboard, or choose Refund instead."],
   refund: ["Refund the payment", "Refund it", "Paystack gives the whole amount back; its credits go once it has."],
 };
@@ -44,8 +45,8 @@ export function PaymentDialog({ reference, onClose, onChange }: Props) {
       await api.post(`${path}/refund`, { reason });
       return "Paystack is giving the money back.";
     }
-    await api.change("decide_review", { reference, accept: decision === "accept", reason });
-    return decision === "accept" ? "The payment is credited." : "The payment is refused.";
+    await api.change("decide_review", { reference, accept: decision !== "refuse", reason, in_part: decision === "in_part" });
+    return decision === "refuse" ? "The payment is refused. Its money is not given back yet." : "The payment is credited.";
   };
   const retry = () =>
     run(async () => {
@@ -56,7 +57,7 @@ export function PaymentDialog({ reference, onClose, onChange }: Props) {
 
   if (question) {
     const [title, action, hint] = QUESTIONS[question];
-    const dialog = { title, action, danger: question !== "accept", refresh, say, onClose: () => setQuestion(undefined) };
+    const dialog = { title, action, danger: question === "refuse" || question === "refund", refresh, say, onClose: () => setQuestion(undefined) };
     return (
       <Reason {...dialog} does={(reason) => decide(question, reason)}>
         <p>{hint}</p>
@@ -74,6 +75,9 @@ export function PaymentDialog({ reference, onClose, onChange }: Props) {
                 <>
                   <button type="button" onClick={() => setQuestion("accept")}>
                     Credit as ordered
+                  </button>
+                  <button type="button" onClick={() => setQuestion("in_part")}>
+                    Credit what was paid
                   </button>
                   <button type="button" class="danger" onClick={() => setQuestion("refuse")}>
                     Refuse
@@ -110,12 +114,13 @@ function Facts({ payment }: { payment: PaymentDetail }) {
         <dd>{payment.email ?? payment.user_id}</dd>
         <dt>Status</dt>
         <dd>
-          {payment.status}
+          {payment.standing.replaceAll("_", " ")}
           {payment.review_reason && `: ${payment.review_reason}`}
         </dd>
         <dt>Ordered</dt>
         <dd>
           {count(payment.credits)} credits for {price(payment.amount, payment.currency)}
+          {payment.granted_credits !== null && payment.granted_credits !== payment.credits && `, ${count(payment.granted_credits)} of them credited`}
         </dd>
         {payment.paid_amount !== null && (
           <>
