@@ -1,13 +1,19 @@
 """Buying credits, and following each payment until it can be spent."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.flows.checkout import open_checkout
 from webhook.services import NO_NUL, CallerHere, ServicesHere
 
 SHOWN = 100
+After = Annotated[
+    str | None,
+    Query(pattern=r"^[A-Za-z0-9.=-]{1,100}$", description="The `next` of the page before: a reference."),
+]
+PageSize = Annotated[int, Query(alias="limit", ge=1, le=SHOWN, description="Payments on a page.")]
 STEPS = {
     "ordered": "created_at",
     "webhook": "webhook_at",
@@ -31,7 +37,7 @@ class Packages(BaseModel):
 
 
 class Purchase(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     package_id: str = Field(min_length=1, max_length=50, pattern=NO_NUL)
 
 
@@ -69,6 +75,7 @@ class Payment(BaseModel):
 
 class Payments(BaseModel):
     transactions: list[Payment]
+    next: str | None = Field(default=None, description="Where the next page begins; null: this is the last.")
 
 
 async def list_packages(caller: CallerHere, services: ServicesHere) -> Packages:
@@ -97,10 +104,12 @@ async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> Ope
     )
 
 
-async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payments:
-    """The caller's latest 100 payments, newest first, each with the time of every step."""
-    rows = await services.store_of(caller).list_transactions(SHOWN)
-    return Payments(transactions=[_payment(row) for row in rows])
+async def list_transactions(
+    caller: CallerHere, services: ServicesHere, after: After = None, page_size: PageSize = SHOWN
+) -> Payments:
+    """The caller's payments, newest first, each with the time of every step."""
+    page = await services.store_of(caller).list_transactions(after, page_size)
+    return Payments(transactions=[_payment(row) for row in page.rows], next=page.next("reference"))
 
 
 def _payment(row: dict[str, Any]) -> Payment:

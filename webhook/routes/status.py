@@ -1,11 +1,11 @@
 """Whether everything is well: what a frontend shows, what an operator looks at first."""
 
+import asyncio
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from webhook.services import CallerHere, Services, ServicesHere
-from webhook.tokens import Caller
 
 
 class LiteLLMState(BaseModel):
@@ -26,8 +26,10 @@ class LiteLLMStatus(BaseModel):
 
 
 class Backlog(BaseModel):
-    """``parked``: accounts of which LiteLLM refused something for good, left out of ``oldest_seconds``."""
+    """Of the caller's own. ``parked``: accounts of which LiteLLM refused something for good, left out of
+    ``oldest_seconds``."""
 
+    of: Literal["account", "everybody"] = Field(description="Everybody's is told to administrators.")
     keys: int
     events: int
     parked: int
@@ -51,25 +53,27 @@ class Status(BaseModel):
 
 async def read(caller: CallerHere, services: ServicesHere) -> Status:
     """What is configured, whether LiteLLM answers, what is behind, and when a worker was last heard of."""
-    status = await services.parts.store.read_status()
+    store = services.store_of(caller)
+    status, own, is_administrator = await asyncio.gather(
+        services.parts.store.read_status(), store.read_backlog(), store.is_administrator()
+    )
     return Status(
         litellm=LiteLLMStatus(
             configured=services.parts.litellm is not None,
             connected=_connected(services, status),
             breaker=status["breaker"],
             last_ok_at=status["litellm_last_ok_at"],
-            warnings=await _warnings(caller, services, status),
+            # Nobody else is told of a fence that is missing.
+            warnings=status["litellm_warnings"] if is_administrator else [],
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
-        backlog=Backlog(**{name: status[name] for name in Backlog.model_fields}),
+        backlog=_backlog("everybody", status) if is_administrator else _backlog("account", own),
         worker=Worker(last_seen=status["worker_last_seen"]),
     )
 
 
-async def _warnings(caller: Caller, services: Services, status: dict[str, Any]) -> list[str]:
-    """Nobody else is told of a fence that is missing."""
-    warnings: list[str] = status["litellm_warnings"]
-    return warnings if warnings and await services.store_of(caller).is_administrator() else []
+def _backlog(of: Literal["account", "everybody"], counts: dict[str, Any]) -> Backlog:
+    return Backlog(of=of, **{name: counts[name] for name in ("keys", "events", "parked", "oldest_seconds")})
 
 
 async def describe_litellm(services: Services) -> LiteLLMState:
