@@ -14,6 +14,7 @@ import { createHmac, createPrivateKey, createPublicKey, sign, verify } from "nod
 import { serve } from "@hono/node-server";
 import { App } from "@supabase/lite";
 import { PostgresConnection } from "@supabase/lite/postgres";
+import { Pkce } from "./pkce.mjs";
 import { Rest } from "./rest/rest.mjs";
 
 const settings = {
@@ -166,8 +167,16 @@ const allow = (request) =>
     },
   });
 
+const pkce = new Pkce();
+
 async function answerAuth(request, peer, auth) {
-  const response = await completed(await auth.fetch(request, peer));
+  await pkce.note(request);
+  const userOf = async (token) => {
+    const headers = { apikey: settings.publishableKey, authorization: `Bearer ${token}` };
+    return (await auth.fetch(new Request(`${settings.url}/auth/v1/user`, { headers }), peer)).json();
+  };
+  const given = pkce.isExchange(request) ? await pkce.exchange(request, userOf) : pkce.redirect(await auth.fetch(request, peer));
+  const response = await completed(given);
   const headers = new Headers(response.headers);
   headers.set("access-control-allow-origin", "*");
   headers.delete("access-control-allow-credentials"); // browsers refuse it beside "*"

@@ -3,19 +3,13 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-import httpx
-import jwt
 import psycopg
 import pytest
 
-from dev import supabase
-from dev.child import Child
-from dev.stack import ROOT, free_port
-from tests.support import Connection, Database, SqlServer, eventually
+from tests.stack.site import Site, serving, told
+from tests.support import SqlServer, eventually
 
 FUNCTIONS = """
     create function public.echo(word text default null, flag boolean default null, large bigint default null)
@@ -55,53 +49,10 @@ FUNCTIONS = """
 """
 
 
-@dataclass
-class Site:
-    """PostgREST on a database of its own."""
-
-    url: str
-    keys: supabase.Keys
-    database: Database
-    db: Connection
-
-    def send(
-        self, method: str, path: str, bearer: str | None = None, key: str = "secret", **request: Any
-    ) -> httpx.Response:
-        headers = {"apikey": getattr(self.keys, key), **request.pop("headers", {})}
-        if bearer is not None:
-            headers["authorization"] = bearer
-        return httpx.request(method, f"{self.url}/rest/v1{path}", headers=headers, timeout=30, **request)
-
-    def rpc(self, function: str, content: Any = None, **request: Any) -> httpx.Response:
-        if isinstance(content, bytes):
-            return self.send("POST", f"/rpc/{function}", content=content, **request)
-        return self.send("POST", f"/rpc/{function}", json=content or {}, **request)
-
-    def token(self, **other: object) -> str:
-        claims = {"sub": str(uuid4()), "aud": "authenticated", "role": "authenticated", **other}
-        claims.setdefault("exp", int(time.time()) + 600)
-        return jwt.encode(claims, self.keys.jwt_secret)
-
-
 @pytest.fixture(scope="module")
 def site(sql_server: SqlServer) -> Iterator[Site]:
-    with sql_server.database("locked") as database, database.connect() as db:
-        db.execute(FUNCTIONS.encode())
-        keys = supabase.Keys.random()
-        part = supabase.part(
-            ROOT, address=database.address, database=database.name, port=free_port(), keys=keys
-        )
-        child = Child(part, sql_server.home / f"{database.name}.postgrest.log", {})
-        child.spawn()
-        try:
-            child.wait_ready()
-            yield Site(part.url, keys, database, db)
-        finally:
-            child.stop()
-
-
-def told(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
+    with serving(sql_server, FUNCTIONS) as running:
+        yield running
 
 
 # --- tokens -------------------------------------------------------------------------------------------------
@@ -293,7 +244,7 @@ def test_a_query_in_hand_fails_with_its_connection(site: Site) -> None:
 
 def test_who_finds_no_free_connection_waits_ten_seconds(site: Site) -> None:
     with ThreadPoolExecutor(10) as pool:
-        held = [pool.submit(site.rpc, "wait", {"seconds": 12}) for _ in range(10)]
+        held = [pool.submit(site.rpc, "wait", {"seconds": 20}) for _ in range(10)]
         busy = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
         assert eventually(lambda: site.db.execute(busy).fetchone() == (10,))
         began = time.monotonic()

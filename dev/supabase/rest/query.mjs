@@ -135,14 +135,14 @@ function filter(column, text) {
 
 // --- filters in SQL ---------------------------------------------------------------------------------------------
 
-export const ident = (name) => `"${name.replaceAll('"', '""')}"`;
+export const ident = (name) => `"${name.split("\0")[0].replaceAll('"', '""')}"`;
 
 /** A column of a table, or what is at a path inside of it. */
 export function column(table, { name, path }) {
   if (name === "*") return `${table}.*`;
   if (!path) return `${table}.${ident(name)}`;
   const steps = path.replace(/(->>?)("[^"]+"|[^>-]+)/g, (_, arrow, key) =>
-    arrow + (/^-?\d+$/.test(key) ? key : `'${bare(key).replaceAll("'", "''")}'`));
+    arrow + (/^-?\d+$/.test(key) ? key : `'${bare(key).split("\0")[0].replaceAll("'", "''")}'`));
   return `to_jsonb(${table}.${ident(name)})${steps}`;
 }
 
