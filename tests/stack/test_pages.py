@@ -20,13 +20,14 @@ FILLED = """
     alter table public.virtual_keys disable trigger user;
     insert into public.virtual_keys (id, user_id, name, state, litellm_key_id, created_at)
     select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, %(who)s, 'key ' || n, 'active',
-      'sk-' || n, '2026-11-01'::timestamptz + make_interval(mins => n / 7) from generate_series(1, %(keys)s) n;
+      'sk-kf-a-key-of-the-list-' || n, '2026-11-01'::timestamptz + make_interval(mins => n / 7) from generate_series(1, %(keys)s) n;
     insert into public.virtual_keys (user_id, name, state, litellm_key_id, successor_id, created_at)
-    select %(who)s, 'key ' || n, 'active', 'sk-old-' || n,
+    select %(who)s, 'key ' || n, 'active', 'sk-kf-an-old-string-' || n,
       ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, '2026-10-01'
     from generate_series(1, %(rotated)s) n;
     insert into public.transactions (user_id, package_id, reference, amount, currency, credits, created_at)
-    select %(who)s, 'starter-ngn', 'kf-' || n, 100, 'NGN', 1, '2026-11-01'::timestamptz + make_interval(mins => n / 7)
+    select %(who)s, 'starter-ngn', 'kf-' || n, 100, 'NGN', 1,
+      '2026-11-01'::timestamptz + make_interval(mins => n / 7)
     from generate_series(1, %(payments)s) n;
     insert into public.credit_packages (id, name, credits, amount, currency)
     select 'package-' || n, 'Package', 1, 100, 'NGN' from generate_series(1, 1010) n;
@@ -66,7 +67,7 @@ async def test_every_key_is_listed_once_page_by_page(store: CallerStore, size: i
     assert sorted(row["name"] for row in rows) == sorted(f"key {n}" for n in range(1, KEYS + 1))
     assert [row["created_at"] for row in rows] == sorted((row["created_at"] for row in rows), reverse=True)
     formers = {row["name"]: row["former"]["litellm_key_id"] for row in rows if row["former"]}
-    assert formers == {f"key {n}": f"sk-old-{n}" for n in range(1, ROTATED + 1)}
+    assert formers == {f"key {n}": f"sk-kf-an-old-string-{n}" for n in range(1, ROTATED + 1)}
 
 
 @pytest.mark.parametrize("size", [100, 43, 130])

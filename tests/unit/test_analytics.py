@@ -83,7 +83,9 @@ async def test_as_many_days_are_asked_for_as_are_needed(kept: dict[str, Any], fi
     _, routes = await look(KEPT | kept, litellm=[httpx.Response(200, json={"results": []})])
     asked = routes["litellm"].calls.last.request.url.params
     assert (asked["user_id"], asked["start_date"]) == (ME, first)
-    assert asked["end_date"] == min((KEPT | kept)["end_date"], tomorrow().isoformat()), "none that is to come"
+    assert asked["end_date"] == min(str((KEPT | kept)["end_date"]), tomorrow().isoformat()), (
+        "none that is to come"
+    )
 
 
 async def slow(_request: httpx.Request) -> httpx.Response:

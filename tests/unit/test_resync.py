@@ -206,5 +206,6 @@ async def test_without_litellm_there_is_nothing_to_push_to(rest: respx.MockRoute
     who = administrator(rest)
     async with running(make_settings()) as service:
         for path in ("/api/keys/sync", "/api/admin/resync"):
-            answer = await service.call("POST", path, who, json={"keyId": KEY_ID})
+            body = {"keyId": KEY_ID} if path == "/api/keys/sync" else {}
+            answer = await service.call("POST", path, who, json=body)
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "litellm_not_configured")

@@ -65,7 +65,7 @@ def every_route() -> list[tuple[str, str]]:
         (method, route.path)
         for route in routes().routes
         if isinstance(route, APIRoute) and route.path not in OPEN and not route.path.startswith(PAGE)
-        for method in sorted(route.methods)
+        for method in sorted(route.methods or ())
     ]
 
 
