@@ -144,7 +144,8 @@ STATUS: Json = {
         "warnings": [],
     },
     "paystack": {"configured": True},
-    "backlog": {"of": "account", "keys": 0, "events": 0, "parked": 0, "oldest_seconds": 0},
+    "backlog": {"keys": 0, "events": 0, "parked": 0, "oldest_seconds": 0},
+    "backlog_of": "account",
     "worker": {"last_seen": AT},
 }
 EVENT: Json = {"event": "charge.success", "data": {"reference": REFERENCE, "status": "success"}}

@@ -26,10 +26,8 @@ class LiteLLMStatus(BaseModel):
 
 
 class Backlog(BaseModel):
-    """Of the caller's own. ``parked``: accounts of which LiteLLM refused something for good, left out of
-    ``oldest_seconds``."""
+    """``parked``: accounts of which LiteLLM refused something for good, left out of ``oldest_seconds``."""
 
-    of: Literal["account", "everybody"] = Field(description="Everybody's is told to administrators.")
     keys: int
     events: int
     parked: int
@@ -48,6 +46,9 @@ class Status(BaseModel):
     litellm: LiteLLMStatus
     paystack: PaystackStatus
     backlog: Backlog
+    backlog_of: Literal["account", "everybody"] = Field(
+        description="Whose it is: the caller's own, or everybody's, which administrators are told."
+    )
     worker: Worker
 
 
@@ -67,13 +68,14 @@ async def read(caller: CallerHere, services: ServicesHere) -> Status:
             warnings=status["litellm_warnings"] if is_administrator else [],
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
-        backlog=_backlog("everybody", status) if is_administrator else _backlog("account", own),
+        backlog=_backlog(status if is_administrator else own),
+        backlog_of="everybody" if is_administrator else "account",
         worker=Worker(last_seen=status["worker_last_seen"]),
     )
 
 
-def _backlog(of: Literal["account", "everybody"], counts: dict[str, Any]) -> Backlog:
-    return Backlog(of=of, **{name: counts[name] for name in ("keys", "events", "parked", "oldest_seconds")})
+def _backlog(counts: dict[str, Any]) -> Backlog:
+    return Backlog(**{name: counts[name] for name in Backlog.model_fields})
 
 
 async def describe_litellm(services: Services) -> LiteLLMState:

@@ -45,7 +45,8 @@ export interface Status {
     warnings: string[];
   };
   paystack: { configured: boolean };
-  backlog: { of: "account" | "everybody"; keys: number; events: number; parked: number; oldest_seconds: number };
+  backlog_of: "account" | "everybody";
+  backlog: { keys: number; events: number; parked: number; oldest_seconds: number };
   worker: { last_seen: string | null };
 }
 

@@ -90,8 +90,8 @@ export class Catalog {
     const client = await connect(this.url, "postgrest-schema-cache");
     client.on("notification", () => (this.cached = undefined));
     client.on("end", () => {
-      this.cached = undefined;
-      this.client = undefined;
+      this.cached = this.client = undefined;
+      this.wasAway = true; // with the listener, PostgREST renews its pool
     });
     await client.query("listen pgrst");
     return client;
