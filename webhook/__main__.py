@@ -8,6 +8,7 @@ from core.errors import SettingsError
 from core.logs import configure_logs
 from core.settings import read_settings
 from webhook.app import build_app
+from webhook.connections import BACKLOG, Connection, raise_limit
 
 
 def main() -> int:
@@ -17,6 +18,7 @@ def main() -> int:
         print(f"keyfund webhook: {error.message}", file=sys.stderr)  # noqa: T201 (before there are logs)
         return 2
     configure_logs(settings.log_level, "webhook")
+    Connection.most = raise_limit() // 2
     app = build_app(settings)
     uvicorn.run(
         app,
@@ -25,6 +27,8 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=Connection,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=30,
     )
     return 2 if app.state.refused else 0

@@ -1,11 +1,12 @@
 """The service: every route on one screen."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse
 
@@ -14,6 +15,7 @@ from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
 from webhook import answers, documents, headers
+from webhook.connections import quiet_exhaustion
 from webhook.inbox import Inbox
 from webhook.limits import RateLimits
 from webhook.routes import (
@@ -33,6 +35,7 @@ from webhook.routes import (
     usage,
 )
 from webhook.services import Background, Services
+from webhook.strict import refuse_unknown
 from webhook.tokens import TokenVerifier
 
 log = get_logger()
@@ -43,6 +46,7 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        quiet_exhaustion(asyncio.get_running_loop())
         async with assemble(settings) as parts:
             await _check_installation(app, parts)
             app.state.services = Services(
@@ -72,7 +76,7 @@ def build_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
             expose_headers=["retry-after", *(headers.ALL if settings.include_cost_headers else ())],
         )
@@ -101,6 +105,13 @@ def routes() -> APIRouter:
         described = documents.DOCUMENTS[f"{method} {path}"].options()
         api.add_api_route(path, answer, methods=[method], tags=[tag], status_code=status, **described, **more)
 
+    def add_open(path: str, answer: Callable[..., Any], tag: str, **more: Any) -> None:
+        """What anybody may read: HEAD is answered as GET is."""
+        add("GET", path, answer, tag, **more)
+        api.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, **more)
+
+    strict = [Depends(refuse_unknown)]  # where there is a caller, the check comes after theirs
+
     for path in ("/webhooks/paystack", "/payment-webhook"):
         # With and without the slash: a redirect would lose the delivery.
         add("POST", path, paystack.receive, "paystack")
@@ -120,7 +131,7 @@ def routes() -> APIRouter:
     add("POST", "/api/credits/checkout", purchases.buy, "credits", 201)
     add("GET", payments, purchases.list_transactions, "credits")
     add("GET", f"{payments}/{{reference}}/receipt", receipt.show, "credits", response_class=HTMLResponse)
-    add("GET", "/checkout/return", checkout.returned, "credits", response_class=HTMLResponse)
+    add_open("/checkout/return", checkout.returned, "credits", response_class=HTMLResponse)
 
     add("GET", "/api/analytics/usage", usage.show, "usage", response_model=usage.Usage)
     add("POST", "/api/usage/estimate", usage.estimate, "usage")
@@ -139,10 +150,10 @@ def routes() -> APIRouter:
         ("/analytics/config.json", dashboard.read_config),
         ("/analytics/assets/{name}", dashboard.show_asset),
     ):
-        api.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
+        api.add_api_route(path, answer, methods=["GET", "HEAD"], include_in_schema=False)
 
     add("GET", "/api/status", status.read, "status")
-    api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False)
-    add("GET", "/healthz", health.live, "health")
-    add("GET", "/readyz", health.ready, "health")
+    api.add_api_route("/metrics", metrics.read, methods=["GET"], include_in_schema=False, dependencies=strict)
+    add_open("/healthz", health.live, "health", dependencies=strict)
+    add_open("/readyz", health.ready, "health", dependencies=strict)
     return api

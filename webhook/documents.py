@@ -183,7 +183,9 @@ DOCUMENTS: dict[str, Document] = {
     "POST /webhooks/paystack": DELIVERY,
     "POST /payment-webhook": DELIVERY,
     "GET /api/keys/manage": Document(
-        "List one's keys", {"keys": [examples.LISTED_KEY], "litellm": examples.LITELLM}, SIGNED_IN
+        "List one's keys",
+        {"keys": [examples.LISTED_KEY], "litellm": examples.LITELLM, "next": None},
+        (*SIGNED_IN, "invalid_request", "key_not_found"),
     ),
     "POST /api/keys/manage": Document(
         "Create a key",
@@ -220,7 +222,7 @@ DOCUMENTS: dict[str, Document] = {
     "GET /api/keys/sync": Document(
         "How keys stand with LiteLLM",
         {"keys": [examples.SYNC], "litellm": examples.LITELLM, "next": None},
-        (*ADMINISTRATOR, "invalid_request"),
+        (*ADMINISTRATOR, "invalid_request", "key_not_found"),
     ),
     "POST /api/keys/sync": Document(
         "Push a key now",
@@ -240,7 +242,9 @@ DOCUMENTS: dict[str, Document] = {
         request={"package_id": "starter-ngn", "amount": 1_600_000, "credits": 500},
     ),
     "GET /api/credits/transactions": Document(
-        "The latest payments", {"transactions": [examples.PAYMENT]}, SIGNED_IN
+        "One's payments",
+        {"transactions": [examples.PAYMENT], "next": None},
+        (*SIGNED_IN, "invalid_request", "payment_not_found"),
     ),
     "GET /api/credits/transactions/{reference}/receipt": Document(
         "A receipt to print",

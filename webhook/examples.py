@@ -151,6 +151,7 @@ STATUS: Json = {
     },
     "paystack": {"configured": True},
     "backlog": {"keys": 0, "events": 0, "parked": 0, "oldest_seconds": 0},
+    "backlog_of": "account",
     "worker": {"last_seen": AT},
 }
 EVENT: Json = {"event": "charge.success", "data": {"reference": REFERENCE, "status": "success"}}

@@ -16,6 +16,7 @@ from core.logs import get_logger
 from core.payments.paystack import Paystack
 from core.store import CallerStore
 from webhook.inbox import Inbox
+from webhook.strict import refuse_unknown
 from webhook.tokens import Caller, TokenVerifier
 
 log = get_logger()
@@ -134,6 +135,7 @@ async def _caller(
 ) -> Caller:
     caller = await services.tokens.verify(request.headers.get("authorization"))
     request.state.caller = caller  # for the headers of the answer
+    await refuse_unknown(request)
     return caller
 
 

@@ -17,6 +17,7 @@ from core.settings import Settings
 
 ASYMMETRIC = ["ES256", "RS256", "EdDSA"]
 AUDIENCE = ROLE = "authenticated"
+LEEWAY_SECONDS = 30  # as PostgREST has it: clocks differ, and a token is used the moment it is made
 JWKS_SECONDS = 600  # Supabase asks for at most ten minutes
 JWKS_PAUSE_SECONDS = 15  # how often an unknown key id, or a project that is away, may make us ask again
 JWKS_FIRST_PAUSE_SECONDS = 1  # the same before the first answer: nobody can sign in until then
@@ -69,7 +70,12 @@ class TokenVerifier:
         if self._secret is not None:
             # Projects with a shared secret may leave the issuer out; a wrong one is still wrong.
             claims: dict[str, Any] = jwt.decode(
-                token, self._secret, ["HS256"], audience=AUDIENCE, options={"require": ["exp", "aud", "sub"]}
+                token,
+                self._secret,
+                ["HS256"],
+                audience=AUDIENCE,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "aud", "sub"]},
             )
             if claims.get("iss", self._issuer) != self._issuer:
                 raise jwt.InvalidIssuerError
@@ -81,6 +87,7 @@ class TokenVerifier:
             [key.algorithm_name],
             audience=AUDIENCE,
             issuer=self._issuer,
+            leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "aud", "sub", "iss"]},
         )
         return decoded

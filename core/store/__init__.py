@@ -1,6 +1,6 @@
 """The one door to Supabase."""
 
-from core.store.caller import CallerStore
+from core.store.caller import CallerStore, Page
 from core.store.service import ServiceStore
 
-__all__ = ["CallerStore", "ServiceStore"]
+__all__ = ["CallerStore", "Page", "ServiceStore"]

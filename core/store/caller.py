@@ -1,14 +1,31 @@
 """Supabase as the caller sees it: their token, so row-level security guards production too."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from postgrest import AsyncPostgrestClient
+from postgrest import AsyncPostgrestClient, CountMethod
 
+from core.errors import RefusedError
 from core.settings import Settings
-from core.store.calls import execute
+from core.store.calls import execute, send
 
 Json = dict[str, Any]
+KEY_NOT_FOUND = RefusedError("key_not_found", "There is no such key.", status=404)
+PAYMENT_NOT_FOUND = RefusedError("payment_not_found", "There is no such payment.", status=404)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a list, and whether it ends with them."""
+
+    rows: list[Json]
+    is_last: bool
+
+    def next(self, column: str) -> Any:
+        """Where the next page begins: after this page's last row, by this column of it; None: nowhere."""
+        return None if self.is_last or not self.rows else self.rows[-1][column]
 
 
 class CallerStore:
@@ -25,28 +42,47 @@ class CallerStore:
             retry_enabled=False,
         )
 
-    async def list_keys(self) -> list[Json]:
-        """Keys, newest first; the placeholder and revoked keys are left out.
+    async def list_keys(self, after_key: str | None, limit: int) -> Page:
+        """Keys, newest first, those after this one; the placeholder and revoked keys are left out.
 
         A rotated key has its former string, while that is alive, under ``former``.
         """
-        query = self._rest.from_("virtual_keys").select("*")
-        rows = await execute(query.in_("state", ["active", "blocked"]).order("created_at", desc=True))
-        former = {row["successor_id"]: row for row in rows if row["successor_id"] is not None}
-        return [row | {"former": former.get(row["id"])} for row in rows if row["successor_id"] is None]
+        page = await self._page(
+            lambda: self._alive_keys().is_("successor_id", "null"),
+            await self._last(after_key, self.get_key, KEY_NOT_FOUND),
+            limit,
+        )
+        formers = await self._all(lambda: self._alive_keys().not_.is_("successor_id", "null").order("id"))
+        by_key = {row["successor_id"]: row for row in formers}
+        return Page([row | {"former": by_key.get(row["id"])} for row in page.rows], page.is_last)
+
+    def _alive_keys(self) -> Any:
+        query = self._rest.from_("virtual_keys").select("*", count=CountMethod.exact)
+        return query.in_("state", ["active", "blocked"])
 
     async def rotate_key(self, key_id: str, overlap_seconds: int) -> Json:
         arguments = {"key_id": key_id, "overlap_seconds": overlap_seconds}
         return await self._key("rotate_virtual_key", arguments)
 
     async def list_packages(self) -> list[Json]:
-        query = self._rest.from_("credit_packages").select("id,name,credits,amount,currency")
-        return list(await execute(query.order("currency").order("amount")))
+        columns = "id,name,credits,amount,currency"
+        return await self._all(
+            lambda: (
+                self._rest.from_("credit_packages")
+                .select(columns, count=CountMethod.exact)
+                .order("currency")
+                .order("amount")
+                .order("id")
+            )
+        )
 
-    async def list_transactions(self, limit: int) -> list[Json]:
-        """Transactions, newest first."""
-        query = self._rest.from_("transactions").select("*").order("created_at", desc=True).limit(limit)
-        return list(await execute(query))
+    async def list_transactions(self, after_reference: str | None, limit: int) -> Page:
+        """Transactions, newest first, those after this one."""
+        return await self._page(
+            lambda: self._rest.from_("transactions").select("*", count=CountMethod.exact),
+            await self._last(after_reference, self.get_transaction, PAYMENT_NOT_FOUND),
+            limit,
+        )
 
     async def get_transaction(self, reference: str) -> Json | None:
         """The payment with this reference, if it is the caller's."""
@@ -88,6 +124,10 @@ class CallerStore:
     async def read_balance(self) -> Json:
         """The caller's credits, and how many are left of what there was after the last top-up."""
         return dict(await execute(self._rest.rpc("read_balance", {})))
+
+    async def read_backlog(self) -> Json:
+        """What of the caller's own is not finished."""
+        return dict(await execute(self._rest.rpc("read_own_backlog", {})))
 
     async def read_usage(self, asked: Json) -> Json:
         """What is kept of the caller's usage; for administrators, of anybody's."""
@@ -140,6 +180,39 @@ class CallerStore:
         return dict(await execute(self._rest.rpc("read_resync", {})))
 
     # -----------------------------------------------------------------------
+
+    async def _page(self, rows: Callable[[], Any], after: Json | None, limit: int) -> Page:
+        """A page of rows by when they were made, newest first.
+
+        PostgREST's own limit may make it shorter than was asked for: only its count says what is left.
+        """
+        query = rows().order("created_at", desc=True).order("id", desc=True).limit(limit)
+        if after is not None:
+            at, row_id = after["created_at"], after["id"]
+            query = query.or_(f'created_at.lt."{at}",and(created_at.eq."{at}",id.lt.{row_id})')
+        answer = await send(query)
+        return Page(list(answer.data), answer.count <= len(answer.data))
+
+    async def _all(self, rows: Callable[[], Any]) -> list[Json]:
+        """All rows of a query with an order, however few PostgREST hands over at once."""
+        found: list[Json] = []
+        while True:
+            answer = await send(rows().offset(len(found)))
+            found += answer.data
+            if not answer.data or len(found) >= answer.count:
+                return found
+
+    @staticmethod
+    async def _last(
+        name: str | None, look: Callable[[str], Awaitable[Json | None]], unknown: RefusedError
+    ) -> Json | None:
+        """The last row of the page before, by how it was named; None: there was none before."""
+        if name is None:
+            return None
+        row = await look(name)
+        if row is None:
+            raise unknown
+        return row
 
     async def _key(self, function: str, arguments: Json) -> Json:
         row = await execute(self._rest.rpc(function, arguments))

@@ -30,8 +30,17 @@ async def execute(request: Request) -> Any:
         TransientError: the database is away or overloaded; every function of ours is safe to repeat.
         RefusedError: it said no, with our own code where a function of ours refused.
     """
+    return (await send(request)).data
+
+
+async def send(request: Request) -> Any:
+    """Run a query and return PostgREST's whole answer: its data, and the count where one was asked for.
+
+    Raises:
+        TransientError, RefusedError: as `execute` does.
+    """
     try:
-        answer = await request.execute()
+        return await request.execute()
     except APIError as error:
         raise _translate(error) from None
     except (httpx.RequestError, httpx.StreamError, ValueError):
@@ -39,7 +48,6 @@ async def execute(request: Request) -> Any:
         raise TransientError(
             "database_unavailable", "The database cannot be reached.", outcome_unknown=True
         ) from None
-    return answer.data
 
 
 def _translate(error: APIError) -> RefusedError | TransientError:

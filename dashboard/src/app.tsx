@@ -2,16 +2,15 @@ import { useLayoutEffect, useMemo, useState } from "preact/hooks";
 import type { Session, SupabaseClient } from "@supabase/supabase-js";
 import { Api } from "./api/api";
 import { connect, loadConfig } from "./api/config";
+import { follow, takeLink } from "./api/link";
 import type { Config } from "./api/types";
 import { useAsked } from "./asked";
 import { Home } from "./home";
 import { Skeleton } from "./ui/parts";
 import { NewPassword, SignIn } from "./views/sign-in";
 
-/** Said in our words: anybody can make a link with theirs. Read before it is taken out of the address. */
-const linkError = new URLSearchParams(location.hash.slice(1)).has("error_description")
-  ? "That link does not work, or not any more. Ask for another."
-  : "";
+/** Read once, before anything else looks at the address. */
+const link = takeLink();
 
 export function App() {
   const { data: config, error, reload } = useAsked(loadConfig);
@@ -37,8 +36,8 @@ const Booting = () => (
 function Connected({ config }: { config: Config }) {
   const supabase = useMemo(() => connect(config), [config]);
   const [session, setSession] = useState<Session | null>();
-  const [recovering, setRecovering] = useState(false);
-  const [notice, setNotice] = useState(linkError);
+  const [recovering, setRecovering] = useState(link.leadsToPassword);
+  const [notice, setNotice] = useState(link.notice);
 
   // Before anything of the network can come: that the link was one to a new password is told only once.
   useLayoutEffect(() => {
@@ -48,6 +47,10 @@ function Connected({ config }: { config: Config }) {
       if (event === "PASSWORD_RECOVERY") setRecovering(true);
       if (event === "USER_UPDATED" || event === "SIGNED_OUT") setRecovering(false);
       if (event === "SIGNED_IN") setNotice("");
+    });
+    void follow(supabase, link).then((told) => {
+      setNotice(told);
+      if (told) setRecovering(false);
     });
     return () => data.subscription.unsubscribe();
   }, [supabase]);

@@ -47,7 +47,7 @@ export function useLive(api: Api, config: Config, user: User): Live {
   const load = useCallback(
     async (before?: Picture): Promise<Picture> => {
       const [keys, status, balance, payments, isSuspended] = await Promise.all([
-        part(before?.keys, api.get<KeyList>("/api/keys/manage")),
+        part(before?.keys, readKeys(api)),
         part(before?.status, api.get<Status>("/api/status")),
         part(before?.balance, api.read<Balance>("read_balance")),
         part(before?.payments, api.get<{ transactions: Payment[] }>("/api/credits/transactions").then((answer) => answer.transactions)),
@@ -67,6 +67,17 @@ const part = <T>(before: Part<T> | undefined, asked: Promise<T>): Promise<Part<T
     (data) => ({ data, error: undefined }),
     (thrown) => ({ data: before?.data, error: asApiError(thrown) }),
   );
+
+/** All keys, page by page. */
+async function readKeys(api: Api): Promise<KeyList> {
+  const list = await api.get<KeyList>("/api/keys/manage");
+  while (list.next !== null) {
+    const more = await api.get<KeyList>(`/api/keys/manage?after=${list.next}`);
+    list.keys.push(...more.keys);
+    list.next = more.next;
+  }
+  return list;
+}
 
 async function readSuspension(api: Api): Promise<boolean> {
   const profile = await api.query<{ status: string } | null>((supabase) => supabase.from("profiles").select("status").maybeSingle());

@@ -1,4 +1,4 @@
-import { useCallback, useState } from "preact/hooks";
+import { useCallback, useEffect, useState } from "preact/hooks";
 import { useApp } from "./app-context";
 import { useAsked, type Asked } from "./asked";
 
@@ -11,15 +11,17 @@ export interface Pages<Row> extends Asked<Row[]> {
 
 /**
  * A list that is read a page at a time. `read` (which must be stable) is told where the page begins: after the last row
- * of the one before, named by its key.
+ * of the one before, named by its key. Another `list` begins at its first page.
  */
 export function usePages<Row, Cursor extends string | number>(
   read: (after: Cursor | null) => Promise<Row[]>,
   size: number,
   keyOf: (row: Row) => Cursor,
   turn?: unknown,
+  list?: unknown,
 ): Pages<Row> {
   const [after, setAfter] = useState<Cursor | null>(null);
+  useEffect(() => setAfter(null), [list]);
   const load = useCallback(() => read(after), [read, after]);
   const asked = useAsked(load, turn);
   const last = asked.isStale ? undefined : asked.data?.[size - 1];

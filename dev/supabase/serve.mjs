@@ -1,21 +1,21 @@
-// A Supabase project's HTTP side on one machine: @supabase/lite's PostgREST and GoTrue, corrected where they
-// differ from hosted Supabase in what this project relies on.
+// A Supabase project's HTTP side on one machine: a PostgREST of its own (rest/), and @supabase/lite's GoTrue,
+// corrected where it differs from hosted Supabase in what this project relies on.
 //
 //   node serve.mjs                 serves; settings from the environment, see `settings` below
 //   node serve.mjs --auth-schema   prints the SQL of the auth schema
 //
-// Lite runs everything as one superuser and grants all to everybody at the first request. Here each half logs in
-// as the role that the real service uses, so privileges, RLS and triggers meet the same roles as on hosted:
-// PostgREST as `authenticator`, its schema cache read as `postgres`, GoTrue as `supabase_auth_admin`.
+// Each half logs in as the role that the real service uses, so privileges, RLS and triggers meet the same roles as on
+// hosted: PostgREST as `authenticator`, its schema cache read as `postgres`, GoTrue as `supabase_auth_admin`.
 //
-// Still unlike hosted: bigint beyond 2^53 is rounded; `Prefer: missing=default` is ignored; a jsonb argument that is
-// a string holding JSON text arrives parsed; safeupdate is enforced on requests, but not inside functions; the
-// database has none of the extensions; and there is no admin API, Realtime, Storage, Edge Functions or pg_graphql.
+// Still unlike hosted: safeupdate is enforced on requests, but not inside functions; the database has none of the
+// extensions; PostgREST has no aggregates, many-to-many embedding, fuzzy hints or OpenAPI document; and there is no
+// admin API, Realtime, Storage, Edge Functions or pg_graphql.
 import { createHmac, createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
 import { serve } from "@hono/node-server";
 import { App } from "@supabase/lite";
 import { PostgresConnection } from "@supabase/lite/postgres";
-import { sql } from "kysely";
+import { Pkce } from "./pkce.mjs";
+import { Rest } from "./rest/rest.mjs";
 
 const settings = {
   port: Number(process.env.PORT),
@@ -68,94 +68,6 @@ const connect = (Kind, url, name, max) =>
       connection: { TimeZone: "UTC", application_name: name },
     },
   });
-
-// --- errors: PostgREST's table of SQLSTATE to HTTP status -----------------------------------------------------
-
-const STATUS = {
-  "08": 503, "09": 500, "0L": 403, "0P": 403, 21: 500, 23503: 409, 23505: 409, 25: 500, 25006: 405, 28: 403,
-  "2D": 500, 38: 500, 39: 500, "3B": 500, 40: 500, 53: 503, 53400: 500, 54: 500, 55: 500, 57: 500, "57P01": 503,
-  "57P03": 503, 58: 500, "42P01": 404, "42P17": 500, F0: 500, HV: 500, P0: 500, P0001: 400, XX: 500,
-};
-const LITE_IS_RIGHT = new Set(["42501", "42703", "42883"]);
-const status = (code) => STATUS[code] ?? STATUS[code.slice(0, 2)] ?? 400;
-
-// Lite answers with any status and body for the error that `raise sqlstate 'PGRST'` makes.
-const answer = (httpStatus, code, error) => ({
-  code: "PGRST",
-  message: JSON.stringify({ code, message: error.message, details: error.detail ?? null, hint: error.hint ?? null }),
-  detail: JSON.stringify({ status: httpStatus, headers: {} }),
-});
-const lost = (error) => /^(CONNECT|ECONN|EPIPE)/.test(error?.code ?? "");
-
-// --- PostgREST ------------------------------------------------------------------------------------------------
-
-class Rest extends PostgresConnection {
-  catalog = connect(PostgresConnection, settings.catalogDatabase, "postgrest-schema-cache", 2);
-  cached = undefined;
-
-  // Lite reads information_schema, which shows a role only what it may use: `authenticator` would see nothing.
-  introspect() {
-    this.cached ??= this.readCatalog().catch((error) => {
-      this.cached = undefined;
-      throw error;
-    });
-    return this.cached;
-  }
-
-  async readCatalog() {
-    const roles = await sql`select rolname, rolconfig from pg_roles where rolconfig is not null`.execute(
-      this.catalog.kysely,
-    );
-    this.roleSettings = Object.fromEntries(
-      roles.rows.map((role) => [role.rolname, role.rolconfig.map((pair) => pair.split(/=(.*)/s).slice(0, 2))]),
-    );
-    return this.catalog.introspect();
-  }
-
-  async followChanges() {
-    const forget = () => (this.cached = undefined);
-    await this.catalog.driver.listen("pgrst", forget, forget);
-  }
-
-  async ensureRlsContext() {
-    return true; // Lite's own would grant everything to everybody
-  }
-
-  async applyJwtSessionContext(transaction, context) {
-    const role = context.auth?.role ?? "anon";
-    const path = [...settings.api.schemas, "extensions"].map((name) => `"${name}"`).join(", ");
-    const values = [
-      ["search_path", path],
-      ...(this.roleSettings[role] ?? []),
-      ["request.jwt.claims", JSON.stringify(context.auth?.jwt ?? { role })],
-      ["role", role],
-    ];
-    const calls = values.map(([name, value]) => sql`set_config(${name}, ${value}, true)`);
-    await sql`select ${sql.join(calls)}`.execute(transaction);
-  }
-
-  async applyRpcRequestGucs(transaction, request) {
-    await sql`select set_config('response.status', '', true), set_config('response.headers', '', true),
-      set_config('request.method', ${request.method}, true), set_config('request.path', ${request.path}, true),
-      set_config('request.headers', ${JSON.stringify(request.requestHeaders ?? {})}, true)`.execute(transaction);
-  }
-
-  normalizeDbError(thrown) {
-    const error = super.normalizeDbError(thrown);
-    if (lost(error)) return answer(503, "PGRST001", { message: "Database client error. Retrying the connection." });
-    const code = error?.code;
-    const ours = typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && !/^(PGRST|PT)/.test(code);
-    return ours && !LITE_IS_RIGHT.has(code) ? answer(status(code), code, error) : error;
-  }
-}
-
-// Lite looks every user and session up before a REST call. PostgREST trusts the token's signature and expiry, and
-// `authenticator` may not read the auth tables.
-const trustTokens = async (context, next) => {
-  const found = async () => ({});
-  context.set("authService", { repo: { findUserById: found, findSessionById: found } });
-  await next();
-};
 
 // --- GoTrue ---------------------------------------------------------------------------------------------------
 
@@ -242,13 +154,6 @@ async function makeAuth() {
   return new App({ connection, api: { enabled: false }, auth, options: options(async (_, next) => next()) }).init();
 }
 
-async function makeRest() {
-  const connection = connect(Rest, settings.restDatabase, "postgrest", 10);
-  const api = { enabled: true, pg_safe_update: true, ...settings.api };
-  const auth = { enabled: true, ...keys() };
-  return new App({ connection, api, auth, options: options(trustTokens) }).init();
-}
-
 // Hosted answers browsers of every origin at the gateway. Lite's GoTrue names no allowed headers, and its PostgREST
 // knows no function with arguments when it is asked without them.
 const isPreflight = (request) => request.method === "OPTIONS" && request.headers.has("access-control-request-method");
@@ -262,37 +167,38 @@ const allow = (request) =>
     },
   });
 
+const pkce = new Pkce();
+
 async function answerAuth(request, peer, auth) {
-  const response = await completed(await auth.fetch(request, peer));
+  await pkce.note(request);
+  const userOf = async (token) => {
+    const headers = { apikey: settings.publishableKey, authorization: `Bearer ${token}` };
+    return (await auth.fetch(new Request(`${settings.url}/auth/v1/user`, { headers }), peer)).json();
+  };
+  const given = pkce.isExchange(request) ? await pkce.exchange(request, userOf) : pkce.redirect(await auth.fetch(request, peer));
+  const response = await completed(given);
   const headers = new Headers(response.headers);
   headers.set("access-control-allow-origin", "*");
   headers.delete("access-control-allow-credentials"); // browsers refuse it beside "*"
   return new Response(response.body, { status: response.status, headers });
 }
 
-const unavailable = () =>
-  Response.json(
-    { code: "PGRST002", message: "Could not query the database for the schema cache. Retrying.", details: null, hint: null },
-    { status: 503 },
-  );
-
-async function reachable(rest) {
+async function readiness(rest) {
   try {
-    await rest.connection.introspect();
-    return true;
+    await rest.catalog.read();
+    return Response.json({ ready: true });
   } catch (error) {
-    console.error("schema cache:", error.message);
-    return false;
+    return error.response();
   }
 }
 
 async function route(request, peer, { auth, rest }) {
+  if (new URL(request.url).pathname.startsWith("/auth/v1/")) request = translated(request);
   const { pathname } = new URL(request.url);
   if (isPreflight(request)) return allow(request);
   if (pathname === "/auth/v1/.well-known/jwks.json") return jwks();
   if (pathname.startsWith("/auth/v1/")) return answerAuth(request, peer, auth);
-  if (!(await reachable(rest))) return unavailable();
-  return pathname === "/ready" ? Response.json({ ready: true }) : rest.fetch(request, peer);
+  return pathname === "/ready" ? readiness(rest) : rest.answer(request);
 }
 
 async function main() {
@@ -301,12 +207,11 @@ async function main() {
     console.log(connection.config.baseSchema);
     return;
   }
-  const apps = { auth: await makeAuth(), rest: await makeRest() };
-  await apps.rest.connection.followChanges();
+  const apps = { auth: await makeAuth(), rest: new Rest(settings, publicKey) };
   serve({
     port: settings.port,
     hostname: "127.0.0.1",
-    fetch: (request, env) => route(translated(request), { peerAddress: env.incoming?.socket?.remoteAddress ?? null }, apps),
+    fetch: (request, env) => route(request, { peerAddress: env.incoming?.socket?.remoteAddress ?? null }, apps),
   });
   for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => process.exit(0));
 }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from dev.stack import Stack
 from tests.browser.visitor import Visitor
 from tests.integration.world import World, until
 
-LINK = re.compile(r"(http\S+/auth/v1/verify\?token=[0-9a-f]+&type=recovery\S*)")
+LINK = re.compile(r"(http\S+/auth/v1/verify\?token=[0-9a-z_]+&type=recovery\S*)")
 
 
 def test_a_wrong_password_is_refused_in_words_and_the_right_one_is_not(
@@ -51,7 +52,6 @@ def test_a_forgotten_password_is_replaced_by_the_link_of_the_mail(
     visitor.sees("a mail with a link is on its way")
 
     visitor.page.goto(landing(stack, world, user.email, visitor.address))
-    visitor.page.reload()  # the address differs from the one before in its fragment alone
     visitor.sees_heading("Choose a new password")
     visitor.page.get_by_label("New password").fill("another long password")
     visitor.button("Save the password").click()
@@ -122,6 +122,52 @@ def test_nobody_is_signed_in_to_another_account_unasked(person: Visitor, world: 
     assert "token" not in person.page.url
 
 
+@pytest.mark.parametrize("kind", ["magiclink", "signup", "recovery"])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_link_that_this_browser_did_not_ask_for_signs_nobody_in_unasked(
+    visitor: Visitor, world: World, goes_on: bool, kind: str
+) -> None:
+    stranger = world.sign_up()
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if goes_on else dialog.dismiss()
+
+    visitor.page.on("dialog", answer)
+    visitor.page.goto(
+        f"{visitor.address}/analytics#access_token={stranger.token}&refresh_token=x&expires_in=3600"
+        f"&token_type=bearer&type={kind}"
+    )
+    visitor.sees_heading(
+        "Sign in" if not goes_on else "Choose a new password" if kind == "recovery" else "Keys"
+    )
+    assert len(asked) == 1
+    assert "Did you ask for it?" in asked[0]
+    assert "token" not in visitor.page.url
+
+
+def test_a_link_with_a_code_works_only_where_it_was_asked_for(
+    visit: Callable[..., Visitor], world: World, stack: Stack
+) -> None:
+    user = world.sign_up()
+    owner, elsewhere = visit(), visit()
+    owner.come()
+    owner.button("Forgot your password?").click()
+    owner.page.get_by_label("E-mail").fill(user.email)
+    owner.button("Send the link").click()
+    owner.sees("a mail with a link is on its way")
+    link = landing(stack, world, user.email, owner.address)
+    assert "code=" in link
+    elsewhere.page.goto(link)
+    elsewhere.sees("Open that link in the browser in which you asked for it.")
+    elsewhere.sees_heading("Sign in")
+    assert "code" not in elsewhere.page.url
+    owner.page.goto(link)
+    owner.sees_heading("Choose a new password")
+    assert "code" not in owner.page.url
+
+
 def test_what_a_link_says_is_not_shown(visitor: Visitor) -> None:
     visitor.come()
     visitor.sees_heading("Sign in")
@@ -146,4 +192,5 @@ def landing(stack: Stack, world: World, email: str, address: str) -> str:
     path = link.partition("/auth/v1/")[2]
     answer = httpx.get(f"{world.env['SUPABASE_URL']}/auth/v1/{path}", follow_redirects=False)
     assert answer.is_redirect, answer.text
-    return f"{address}/analytics#{answer.headers['location'].partition('#')[2]}"
+    brought = urlsplit(answer.headers["location"])
+    return f"{address}/analytics?{brought.query}#{brought.fragment}"

@@ -123,20 +123,11 @@ def call_all(scene: Scene, who: User | str, calls: int, seed: int) -> list[Call]
         return list(pool.map(call, planned))
 
 
-def is_stand_in_s(answer: httpx.Response) -> bool:
-    """Whether it is Lite that stumbled, before or beside PostgreSQL: hosted PostgREST has no such code.
-
-    It writes some JSON values into SQL by JavaScript's rules, and embeds lists as if they were single rows.
-    """
-    code = answer.json().get("code")
-    return code == "SUP" or (code == "21000" and "subquery" in answer.text)
-
-
 def stumbles(calls: list[Call]) -> dict[str, Counter[str]]:
     """Server errors that are the function's own, by function: status and code."""
     found: dict[str, Counter[str]] = {}
     for call in calls:
-        if call.answer.status_code >= 500 and not is_stand_in_s(call.answer):
+        if call.answer.status_code >= 500:
             found.setdefault(call.function, Counter())[
                 f"{call.answer.status_code} {call.answer.text[:120]}"
             ] += 1

@@ -268,11 +268,11 @@ def test_what_a_stranger_may_list_is_their_own(scene: Scene) -> None:
     )
     ordered = {reference for (reference,) in rows}
     for trick in tricks:
-        keys = scene.as_attacker("GET", f"/api/keys/manage{trick}").json()["keys"]
+        keys = scene.as_attacker("GET", f"/api/keys/manage{trick}").json().get("keys", [])  # or a 422
         assert {key["id"] for key in keys} <= own
-        states = scene.as_attacker("GET", f"/api/keys/sync{trick}").json().get("keys", [])  # or a 422
+        states = scene.as_attacker("GET", f"/api/keys/sync{trick}").json().get("keys", [])
         assert {key["id"] for key in states} <= own
-        orders = scene.as_attacker("GET", f"/api/credits/transactions{trick}").json()["transactions"]
+        orders = scene.as_attacker("GET", f"/api/credits/transactions{trick}").json().get("transactions", [])
         assert {order["reference"] for order in orders} <= ordered
 
 
@@ -286,6 +286,8 @@ def test_a_method_that_no_route_has_is_a_405(scene: Scene, method: str) -> None:
     for route in scene.routes:
         if any(other.path == route.path and other.method == method for other in scene.routes):
             continue
+        if method == "HEAD" and route.method == "GET" and route.open:
+            continue  # answered as GET is
         answer = scene.as_attacker(method, route.path.replace("{key_id}", scene.own_key))
         assert answer.status_code == 405, route
         if method != "HEAD":

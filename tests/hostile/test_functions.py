@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.hostile.bare import Bare, Json, unbalanced
-from tests.hostile.functions import OF_TYPE, SIGNATURES, Scene, call_all, is_stand_in_s, stumbles
+from tests.hostile.functions import OF_TYPE, SIGNATURES, Scene, call_all, stumbles
 from tests.sql.allowed import FUNCTIONS, SIGNED_IN, TABLES
 
 LONG = bool(os.environ.get("LONG"))
@@ -112,6 +112,9 @@ def test_a_function_is_not_reached_by_another_verb_or_form(scene: Scene, functio
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
             answer = bare.rest(who, method, f"/rpc/{function}?p_user_id={scene.victim.id}")
             assert answer.status_code < 500, (method, answer.text)
+            if method == "HEAD" and answer.status_code == 200:
+                assert answer.content == b""  # of a function that only reads, and it is not run
+                continue
             # GET runs in a read-only transaction: what changes something is refused there.
             assert not answer.is_success or (allowed and function == "is_administrator"), (
                 method,
@@ -241,7 +244,7 @@ def test_no_way_to_read_shows_a_row_of_somebody_else_s(scene: Scene, table: str)
             {"accept": "application/vnd.pgrst.plan"},
         ):
             answer = bare.rest(scene.attacker, "GET", f"/{table}?{query}", headers=headers)
-            assert answer.status_code < 500 or is_stand_in_s(answer), (read, answer.text)
+            assert answer.status_code < 500, (read, answer.text)
             told = answer.text + repr(answer.headers.raw)
             for word in victim_s:
                 assert word not in told or word in query, (read, headers)
@@ -250,7 +253,7 @@ def test_no_way_to_read_shows_a_row_of_somebody_else_s(scene: Scene, table: str)
                 assert int(count) <= len(bare.rest(scene.attacker, "GET", f"/{table}?select=id").json()), read
         anonymous = bare.rest("anon", "GET", f"/{table}?{query}")
         assert not anonymous.is_success, (read, anonymous.text)
-        assert anonymous.status_code < 500 or is_stand_in_s(anonymous), (read, anonymous.text)
+        assert anonymous.status_code < 500, (read, anonymous.text)
 
 
 def victim_words(scene: Scene) -> list[str]:

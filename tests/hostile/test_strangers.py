@@ -75,6 +75,7 @@ RPCS: dict[str, list[dict[str, Any]]] = {
         {"account_id": "{account}"},
     ],
     "read_key_periods": [{}, {"account_id": "{account}"}],
+    "read_own_backlog": [{}, {"account_id": "{account}"}],
     "read_usage": [
         {},
         {"account_id": "{account}"},

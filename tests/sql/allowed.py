@@ -37,6 +37,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_daily_balances": SIGNED_IN,
     "read_key_periods": SIGNED_IN,
     "read_usage": SIGNED_IN,
+    "read_own_backlog": SIGNED_IN,
     # Checkout and payments.
     "open_order": SERVICE_ALONE,
     "repeat_order": SERVICE_ALONE,
@@ -157,6 +158,7 @@ CALLED_BY_PEOPLE = {
     "resync_virtual_key": "the caller's own keys alone",
     "read_key_periods": "the caller's own keys alone",
     "read_daily_balances": "the caller's own credits alone",
+    "read_own_backlog": "the caller's own rows alone",
     "read_usage": "the caller's own usage; another's for administrators, whom it looks up itself",
     "decide_review": CHANGED_BY_ADMINISTRATORS,
     "adjust_credits": CHANGED_BY_ADMINISTRATORS,

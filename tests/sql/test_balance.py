@@ -160,10 +160,19 @@ def test_each_day_ends_with_its_last_balance(db: Connection, user_id: UUID) -> N
 
 @pytest.mark.parametrize(
     ("start", "end"), [("2026-01-02", "2026-01-01"), ("2024-01-01", "2025-06-01"), (None, "2026-01-01"),
-    ("1999-12-31", "2000-01-01"), ("2026-01-01", None), ("9999-01-01", "9999-01-02")],
+    ("1999-12-31", "2000-01-01"), ("2026-01-01", None), ("2026-01-01", "infinity"),
+     ("-infinity", "2026-01-01"), ("9999-12-31", "10000-01-01")],
 )  # fmt: skip
 def test_a_range_of_days_that_is_none_is_refused(
     db: Connection, user_id: UUID, start: str | None, end: str | None
 ) -> None:
     with as_role(db, "authenticated", str(user_id)), refused(400, "invalid_range"):
         db.execute("select * from read_daily_balances(%s::date, %s::date)", [start, end])
+
+
+def test_days_to_come_have_no_balance_yet(db: Connection, user_id: UUID) -> None:
+    read = "select * from read_daily_balances(keyfund.today() + %s, keyfund.today() + %s)"
+    with as_role(db, "authenticated", str(user_id)):
+        assert db.execute(read, [1, 30]).fetchall() == []
+        assert len(db.execute(read, [0, 30]).fetchall()) == 1
+        assert db.execute("select * from read_daily_balances('9999-01-01', '9999-01-02')").fetchall() == []

@@ -61,7 +61,21 @@ def test_without_a_search_the_newest_come_first(db: Connection, admin: UUID) -> 
     ]
     assert find(db, admin, "   ")[0]["user_id"] == str(newer)
     assert {one["user_id"] for one in find(db, admin)} == {str(one) for one in (admin, older, newer)}
-    assert len(find(db, admin, page_size=0)) == len(find(db, admin, page_size=-5)) == 1
+
+
+@pytest.mark.parametrize("size", [0, -5, 201, 1000, None])
+def test_a_page_is_as_long_as_was_asked_for_or_refused(db: Connection, admin: UUID, size: int | None) -> None:
+    for function in ("find_accounts", "find_payments", "list_events", "list_failing_keys"):
+        with refused(400, "invalid_page_size"):
+            by_owner(db, admin, function, page_size=size)
+
+
+def test_the_accounts_are_found_page_by_page_none_twice(db: Connection, admin: UUID) -> None:
+    everybody = [str(sign_up(db)) for _ in range(4)] + [str(admin)]  # several of one moment
+    seen: list[str] = []
+    while page := find(db, admin, page_size=2, **({"after_account": seen[-1]} if seen else {})):
+        seen += [one["user_id"] for one in page]
+    assert sorted(seen) == sorted(everybody)
 
 
 def test_an_account_is_told_with_its_keys_and_how_it_stands(db: Connection, admin: UUID) -> None:

@@ -340,7 +340,7 @@ def test_a_stranger_s_key_is_no_key(db: Connection, user_id: UUID, admin: UUID) 
 
 @pytest.mark.parametrize(
     ("first", "last"),
-    [(1, 0), (-366, 0), (0, 2), (-20_000, -19_990), (None, 4000), (400, None)],
+    [(1, 0), (-366, 0), (-20_000, -19_990), (4000, 5000)],
 )
 def test_ranges_that_make_no_sense_are_refused(
     db: Connection, user_id: UUID, first: int | None, last: int | None
@@ -350,6 +350,18 @@ def test_ranges_that_make_no_sense_are_refused(
     asked = {name: now + timedelta(days=one) for name, one in given.items() if one is not None}
     with refused(400, "invalid_range"):
         read(db, user_id, **asked)
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(-27, 2), (0, 2), (1, 1), (1, None), (400, None), (None, 4000), (300, 600)]
+)
+def test_days_to_come_are_empty(db: Connection, user_id: UUID, first: int | None, last: int | None) -> None:
+    now = today(db)
+    given = {"start_date": first, "end_date": last}
+    asked = {name: now + timedelta(days=one) for name, one in given.items() if one is not None}
+    told = read(db, user_id, **asked)
+    assert (told["days"], told["keys"]) == ([], [])
+    assert {name: told[name] for name in asked} == {name: str(day) for name, day in asked.items()}
 
 
 @pytest.mark.parametrize("odd", ["infinity", "-infinity", "0001-01-01", "5874897-12-31"])

@@ -24,6 +24,9 @@ STATUS = {
 }  # fmt: skip
 
 
+OWN = {"keys": 1, "events": 0, "parked": 0, "oldest_seconds": 7}
+
+
 def make_settings(**other: object) -> Settings:
     return Settings.model_validate(
         {
@@ -45,6 +48,11 @@ def token(user_id: str, **other: object) -> dict[str, str]:
         "exp": int(time.time()) + 86_400,
     }
     return {"authorization": f"Bearer {jwt.encode(claims | other, SECRET, algorithm='HS256')}"}
+
+
+def listed(*rows: dict[str, Any]) -> httpx.Response:
+    """A table's rows as PostgREST hands them over when they are to be counted."""
+    return httpx.Response(200, json=list(rows), headers={"content-range": f"0-{len(rows)}/{len(rows)}"})
 
 
 class Service:
@@ -77,6 +85,8 @@ def supabase() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as routes:
         routes.post(f"{REST}/rpc/check_installation").respond(json={})
         routes.post(f"{REST}/rpc/read_status").respond(json=STATUS)
+        routes.post(f"{REST}/rpc/read_own_backlog").respond(json=OWN)
+        routes.post(f"{REST}/rpc/is_administrator").respond(json=False)
         yield routes
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import respx
 
+from core.flows.usage import tomorrow
 from tests.unit.service import LITELLM, REST, make_settings, running, supabase, token
 from tests.unit.test_usage_answers import body
 from webhook.routes import usage
@@ -82,7 +83,9 @@ async def test_as_many_days_are_asked_for_as_are_needed(kept: dict[str, Any], fi
     _, routes = await look(KEPT | kept, litellm=[httpx.Response(200, json={"results": []})])
     asked = routes["litellm"].calls.last.request.url.params
     assert (asked["user_id"], asked["start_date"]) == (ME, first)
-    assert asked["end_date"] == (KEPT | kept)["end_date"]
+    assert asked["end_date"] == min(str((KEPT | kept)["end_date"]), tomorrow().isoformat()), (
+        "none that is to come"
+    )
 
 
 async def slow(_request: httpx.Request) -> httpx.Response:
@@ -184,3 +187,10 @@ async def test_the_csv_has_no_formulas() -> None:
     ]
     assert all(line[1].startswith("'=") for line in lines[1:])
     assert lines[1][4:] == ["3", "24", "60", "1440", "0.072"]
+
+
+async def test_a_range_that_is_all_to_come_is_empty_and_litellm_is_not_asked() -> None:
+    kept = KEPT | {"start_date": "2099-01-01", "end_date": "2099-01-31", "days": [], "keys": []}
+    answer, routes = await look(kept, "?start_date=2099-01-01&end_date=2099-01-31")
+    assert (answer.status_code, answer.json()["source"], answer.json()["days"]) == (200, "local", [])
+    assert not routes["litellm"].called

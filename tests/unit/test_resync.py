@@ -9,7 +9,7 @@ import httpx
 import pytest
 import respx
 
-from tests.unit.service import REST, Service, make_settings, running, supabase, token
+from tests.unit.service import REST, Service, listed, make_settings, running, supabase, token
 from webhook import examples
 from webhook.routes import resync, sync
 
@@ -31,7 +31,7 @@ def rest() -> Any:
     with supabase() as mock:
         mock.post(f"{REST}/rpc/is_administrator").respond(json=False)
         mock.post(f"{REST}/rpc/claim_push").respond(json=None)
-        mock.get(f"{REST}/virtual_keys").respond(json=[])
+        mock.get(f"{REST}/virtual_keys").mock(return_value=listed())
         yield mock
 
 
@@ -128,10 +128,10 @@ async def test_no_key_at_all_is_a_404_to_an_administrator_too(
 
 
 async def test_only_administrators_list_everybody_s(service: Service, rest: respx.MockRouter) -> None:
-    listed = function(rest, "list_failing_keys").respond(json=[examples.OTHERS_KEY])
+    asked = function(rest, "list_failing_keys").respond(json=[examples.OTHERS_KEY])
     answer = await service.get("/api/keys/sync?all=true", token(OWNER))
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_an_administrator")
-    assert not listed.called
+    assert not asked.called
     assert (await service.get("/api/keys/sync?all=false", token(OWNER))).status_code == 200
 
 
@@ -139,16 +139,18 @@ async def test_a_page_tells_where_the_next_begins_and_shows_no_key(
     service: Service, rest: respx.MockRouter
 ) -> None:
     who = administrator(rest)
-    telling = [examples.OTHERS_KEY | {"litellm_key_id": SECRET}] * 2
-    listed = function(rest, "list_failing_keys").respond(json=telling)
+    telling = [examples.OTHERS_KEY | {"litellm_key_id": SECRET}] * 3
+    asked = function(rest, "list_failing_keys").respond(json=telling)
     page = await service.get("/api/keys/sync?all=true&limit=2", who)
     assert page.json()["next"] == KEY_ID
     assert page.json()["keys"][0]["user_id"] == OWNER
     assert SECRET not in page.text
-    last = await service.get(f"/api/keys/sync?all=true&limit=3&after={KEY_ID}", who)
+    assert len(page.json()["keys"]) == 2
+    asked.respond(json=telling[:2])
+    last = await service.get(f"/api/keys/sync?all=true&limit=2&after={KEY_ID}", who)
     assert last.json()["next"] is None
-    sent = [json.loads(call.request.content) for call in listed.calls]
-    assert sent == [{"page_size": 2}, {"page_size": 3, "after_key": KEY_ID}]
+    sent = [json.loads(call.request.content) for call in asked.calls]
+    assert sent == [{"page_size": 3}, {"page_size": 3, "after_key": KEY_ID}]
     for query in ("limit=0", "limit=201", "after=x", "all=perhaps"):
         assert (await service.get(f"/api/keys/sync?all=true&{query}", who)).status_code == 422
 
@@ -204,5 +206,6 @@ async def test_without_litellm_there_is_nothing_to_push_to(rest: respx.MockRoute
     who = administrator(rest)
     async with running(make_settings()) as service:
         for path in ("/api/keys/sync", "/api/admin/resync"):
-            answer = await service.call("POST", path, who, json={"keyId": KEY_ID})
+            body = {"keyId": KEY_ID} if path == "/api/keys/sync" else {}
+            answer = await service.call("POST", path, who, json=body)
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "litellm_not_configured")

@@ -20,6 +20,7 @@ from jwt.algorithms import ECAlgorithm
 
 from core.errors import RefusedError, TransientError
 from core.settings import Settings
+from tests.unit.service import make_settings, token
 from webhook import tokens
 from webhook.tokens import JWKS_PAUSE_SECONDS, JWKS_SECONDS, TokenVerifier
 
@@ -247,3 +248,32 @@ async def test_with_a_shared_secret_no_public_key_counts(monkeypatch: pytest.Mon
         assert taken.user_id == "u1"
         with pytest.raises(RefusedError):
             await verifier.verify(f"Bearer {key.sign()}")
+
+
+SKEWS = [
+    ({"iat": 1}, True), ({"iat": 5}, True), ({"iat": 20}, True), ({"iat": 28}, True), ({"iat": 60}, False),
+    ({"nbf": 1}, True), ({"nbf": 20}, True), ({"nbf": 28}, True), ({"nbf": 60}, False),
+    ({"exp": -1}, True), ({"exp": -20}, True), ({"exp": -28}, True), ({"exp": -60}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("skew", "taken"), SKEWS, ids=str)
+async def test_clocks_may_differ_by_half_a_minute(
+    project: Project, skew: dict[str, int], taken: bool
+) -> None:
+    key = Key("one")
+    project.keys = [key.jwk]
+    times = {name: int(time.time()) + seconds for name, seconds in skew.items()}
+    assert await project.takes(key.sign(**times)) is taken
+
+
+@pytest.mark.parametrize(("skew", "taken"), SKEWS, ids=str)
+async def test_so_they_may_with_a_shared_secret(skew: dict[str, int], taken: bool) -> None:
+    verifier = TokenVerifier(make_settings(), httpx.AsyncClient())
+    times = {name: int(time.time()) + seconds for name, seconds in skew.items()}
+    asked = verifier.verify(token("u1", **times)["authorization"])
+    if taken:
+        assert (await asked).user_id == "u1"
+    else:
+        with pytest.raises(RefusedError):
+            await asked

@@ -117,3 +117,24 @@ async def test_only_administrators_are_told_which_fence_is_missing(
         async with running(make_settings()) as service:
             answer = await service.get("/api/status", token("ada"))
     assert answer.json()["litellm"]["warnings"] == told
+
+
+@pytest.mark.parametrize(
+    ("is_administrator", "backlog"),
+    [
+        (False, {"keys": 1, "events": 0, "parked": 0, "oldest_seconds": 7}),
+        (True, {"keys": 80, "events": 9, "parked": 3, "oldest_seconds": 600}),
+    ],
+)
+async def test_what_everybody_waits_for_is_told_to_administrators_alone(
+    is_administrator: bool, backlog: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # away from anybody's .env
+    everybody = {"keys": 80, "events": 9, "parked": 3, "oldest_seconds": 600}
+    with supabase() as rest:
+        rest.post(f"{REST}/rpc/read_status").respond(json={**STATUS, **everybody})
+        rest.post(f"{REST}/rpc/is_administrator").respond(json=is_administrator)
+        async with running(make_settings()) as service:
+            answer = await service.get("/api/status", token("ada"))
+    assert answer.json()["backlog"] == backlog
+    assert answer.json()["backlog_of"] == ("everybody" if is_administrator else "account")

@@ -6,7 +6,7 @@ replay_events, decide_review, adjust_credits, save_package, read_concerns.
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends
+from fastapi import Body, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import RefusedError
@@ -33,14 +33,17 @@ class PaymentDetail(BaseModel):
 class Retry(BaseModel):
     """``step``: verified asks Paystack, withheld asks for refunds and disputes, pushed goes to LiteLLM."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     step: Literal["verified", "withheld", "pushed"] | None = Field(
         default=None, description="Absent: every step that there is."
     )
 
 
+EVERY_STEP = Retry()
+
+
 class Refund(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -59,7 +62,10 @@ AdministratorHere = Annotated[Caller, Depends(_administrator)]
 
 
 async def retry_payment(
-    reference: PaymentReference, body: Retry, caller: AdministratorHere, services: ServicesHere
+    reference: PaymentReference,
+    caller: AdministratorHere,
+    services: ServicesHere,
+    body: Annotated[Retry, Body()] = EVERY_STEP,
 ) -> PaymentDetail:
     """Do a payment's steps again, now; each is safe to repeat. Answers with how it then stands."""
     payment = await services.store_of(caller).read_payment(reference)

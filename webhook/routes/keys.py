@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from fastapi import Body, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from webhook.routes.status import LiteLLMState, describe_litellm
@@ -17,7 +18,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
 class NewKey(BaseModel):
     """Without ``max_budget`` the key's cap is the wallet."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     name: Name = "Key"
     max_budget: MaxBudget | None = None
     rpm_limit: Limit | None = None
@@ -27,7 +28,7 @@ class NewKey(BaseModel):
 class KeyChange(BaseModel):
     """What is given is changed. ``cap: wallet`` makes the cap follow the wallet again."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     name: Name | None = None
     max_budget: MaxBudget | None = None
     rpm_limit: Limit | None = None
@@ -39,8 +40,12 @@ class KeyChange(BaseModel):
 class Rotation(BaseModel):
     """How long the old string works beside the new one: up to a week, an hour unless told."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     overlap_seconds: Annotated[int, Field(ge=0, le=604_800)] = 3600
+
+
+# Without a body the usual is meant.
+USUAL_KEY, NO_CHANGE, USUAL_ROTATION = NewKey(), KeyChange(), Rotation()
 
 
 class Key(BaseModel):
@@ -72,22 +77,34 @@ class ListedKey(Key):
     period: Period
 
 
+After = Annotated[UUID | None, Query(description="The `next` of the page before.")]
+PageSize = Annotated[int, Query(alias="limit", ge=1, le=1000, description="Keys on a page.")]
+MOST_KEYS = 1000
+
+
 class Keys(BaseModel):
     keys: list[ListedKey]
     litellm: LiteLLMState
+    next: UUID | None = Field(default=None, description="Where the next page begins; null: this is the last.")
 
 
-async def list_keys(caller: CallerHere, services: ServicesHere) -> Keys:
+async def list_keys(
+    caller: CallerHere, services: ServicesHere, after: After = None, page_size: PageSize = MOST_KEYS
+) -> Keys:
     """The caller's active and blocked keys, newest first, and whether LiteLLM answers."""
     store = services.store_of(caller)
-    rows, periods, litellm = await asyncio.gather(
-        store.list_keys(), store.read_key_periods(), describe_litellm(services)
+    page, periods, litellm = await asyncio.gather(
+        store.list_keys(str(after) if after else None, page_size),
+        store.read_key_periods(),
+        describe_litellm(services),
     )
-    keys = [ListedKey(**row, period=Period(**periods.get(row["id"], {}))) for row in rows]
-    return Keys(keys=keys, litellm=litellm)
+    keys = [ListedKey(**row, period=Period(**periods.get(row["id"], {}))) for row in page.rows]
+    return Keys(keys=keys, litellm=litellm, next=page.next("id"))
 
 
-async def create_key(body: NewKey, caller: CallerHere, services: ServicesHere) -> Key:
+async def create_key(
+    caller: CallerHere, services: ServicesHere, body: Annotated[NewKey, Body()] = USUAL_KEY
+) -> Key:
     """Create a key. It works once ``sync_status`` is ``synced``, usually within a second."""
     services.need_litellm()
     row = await services.store_of(caller).create_key(body.model_dump(exclude_none=True))
@@ -95,7 +112,9 @@ async def create_key(body: NewKey, caller: CallerHere, services: ServicesHere) -
     return Key(**row)
 
 
-async def change_key(key_id: UUID, body: KeyChange, caller: CallerHere, services: ServicesHere) -> Key:
+async def change_key(
+    key_id: UUID, caller: CallerHere, services: ServicesHere, body: Annotated[KeyChange, Body()] = NO_CHANGE
+) -> Key:
     """Change what is given. The key counts as changed once ``sync_status`` is ``synced`` again."""
     store = services.store_of(caller)
     changes = body.model_dump(exclude_none=True, exclude={"blocked"})
@@ -108,7 +127,12 @@ async def change_key(key_id: UUID, body: KeyChange, caller: CallerHere, services
     return Key(**(row or {}))
 
 
-async def rotate_key(key_id: UUID, body: Rotation, caller: CallerHere, services: ServicesHere) -> Key:
+async def rotate_key(
+    key_id: UUID,
+    caller: CallerHere,
+    services: ServicesHere,
+    body: Annotated[Rotation, Body()] = USUAL_ROTATION,
+) -> Key:
     """Give a key a new string. The old one works on for the overlap; switch once this one is synced."""
     services.need_litellm()
     row = await services.store_of(caller).rotate_key(str(key_id), body.overlap_seconds)

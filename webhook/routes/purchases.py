@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.flows.checkout import open_checkout
@@ -9,6 +10,11 @@ from core.store.payments import Wish
 from webhook.services import NO_NUL, CallerHere, ServicesHere
 
 SHOWN = 100
+After = Annotated[
+    str | None,
+    Query(pattern=r"^[A-Za-z0-9.=-]{1,100}$", description="The `next` of the page before: a reference."),
+]
+PageSize = Annotated[int, Query(alias="limit", ge=1, le=SHOWN, description="Payments on a page.")]
 STEPS = {
     "ordered": "created_at",
     "webhook": "webhook_at",
@@ -34,7 +40,7 @@ class Packages(BaseModel):
 
 
 class Purchase(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     package_id: str = Field(min_length=1, max_length=50, pattern=NO_NUL)
     amount: Shown = Field(default=None, description="The price that the buyer was shown.")
     credits: Shown = Field(default=None, description="The credits that the buyer was shown.")
@@ -83,6 +89,7 @@ class Payment(BaseModel):
 
 class Payments(BaseModel):
     transactions: list[Payment]
+    next: str | None = Field(default=None, description="Where the next page begins; null: this is the last.")
 
 
 async def list_packages(caller: CallerHere, services: ServicesHere) -> Packages:
@@ -111,10 +118,12 @@ async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> Ope
     )
 
 
-async def list_transactions(caller: CallerHere, services: ServicesHere) -> Payments:
-    """The caller's latest 100 payments, newest first, each with the time of every step."""
-    rows = await services.store_of(caller).list_transactions(SHOWN)
-    return Payments(transactions=[_payment(row) for row in rows])
+async def list_transactions(
+    caller: CallerHere, services: ServicesHere, after: After = None, page_size: PageSize = SHOWN
+) -> Payments:
+    """The caller's payments, newest first, each with the time of every step."""
+    page = await services.store_of(caller).list_transactions(after, page_size)
+    return Payments(transactions=[_payment(row) for row in page.rows], next=page.next("reference"))
 
 
 def _payment(row: dict[str, Any]) -> Payment:

@@ -1,11 +1,11 @@
 """Whether everything is well: what a frontend shows, what an operator looks at first."""
 
+import asyncio
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from webhook.services import CallerHere, Services, ServicesHere
-from webhook.tokens import Caller
 
 
 class LiteLLMState(BaseModel):
@@ -46,30 +46,36 @@ class Status(BaseModel):
     litellm: LiteLLMStatus
     paystack: PaystackStatus
     backlog: Backlog
+    backlog_of: Literal["account", "everybody"] = Field(
+        description="Whose it is: the caller's own, or everybody's, which administrators are told."
+    )
     worker: Worker
 
 
 async def read(caller: CallerHere, services: ServicesHere) -> Status:
     """What is configured, whether LiteLLM answers, what is behind, and when a worker was last heard of."""
-    status = await services.parts.store.read_status()
+    store = services.store_of(caller)
+    status, own, is_administrator = await asyncio.gather(
+        services.parts.store.read_status(), store.read_backlog(), store.is_administrator()
+    )
     return Status(
         litellm=LiteLLMStatus(
             configured=services.parts.litellm is not None,
             connected=_connected(services, status),
             breaker=status["breaker"],
             last_ok_at=status["litellm_last_ok_at"],
-            warnings=await _warnings(caller, services, status),
+            # Nobody else is told of a fence that is missing.
+            warnings=status["litellm_warnings"] if is_administrator else [],
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
-        backlog=Backlog(**{name: status[name] for name in Backlog.model_fields}),
+        backlog=_backlog(status if is_administrator else own),
+        backlog_of="everybody" if is_administrator else "account",
         worker=Worker(last_seen=status["worker_last_seen"]),
     )
 
 
-async def _warnings(caller: Caller, services: Services, status: dict[str, Any]) -> list[str]:
-    """Nobody else is told of a fence that is missing."""
-    warnings: list[str] = status["litellm_warnings"]
-    return warnings if warnings and await services.store_of(caller).is_administrator() else []
+def _backlog(counts: dict[str, Any]) -> Backlog:
+    return Backlog(**{name: counts[name] for name in Backlog.model_fields})
 
 
 async def describe_litellm(services: Services) -> LiteLLMState:

@@ -7,23 +7,28 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import RefusedError
-from core.store import CallerStore
+from core.store import CallerStore, Page
 from webhook.routes.admin import check_administrator
-from webhook.routes.keys import Key
+from webhook.routes.keys import MOST_KEYS, After, Key
 from webhook.routes.status import LiteLLMState, describe_litellm
 from webhook.services import CallerHere, ServicesHere
 
 WAIT_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 
+MOST_FAILING = 200
+FEW = 50
+
 Everyone = Annotated[
     bool, Query(alias="all", description="For administrators: the keys of everybody that failed.")
 ]
-After = Annotated[UUID | None, Query(description="With all: the `next` of the page before.")]
-PageSize = Annotated[int, Query(alias="limit", ge=1, le=200, description="With all: keys on a page.")]
+PageSize = Annotated[
+    int | None,
+    Query(alias="limit", ge=1, le=MOST_FAILING, description="Keys on a page; 50 with all unless told."),
+]
 
 
 class KeySync(BaseModel):
@@ -44,6 +49,7 @@ class SyncState(BaseModel):
 
 
 class SyncRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
     key_id: UUID = Field(alias="keyId")
     action: Literal["create", "update"] = "update"
 
@@ -68,18 +74,23 @@ async def list_sync(
     services: ServicesHere,
     everyone: Everyone = False,
     after: After = None,
-    page_size: PageSize = 50,
+    page_size: PageSize = None,
 ) -> SyncState:
     """How each of the caller's keys stands. With ``all``, for administrators: everybody's that failed."""
     store = services.store_of(caller)
     if everyone:
-        await check_administrator(store)
-        rows = await store.list_failing_keys(str(after) if after else None, page_size)
+        page = await _failing(store, str(after) if after else None, page_size or FEW)
     else:
-        rows = await store.list_keys()
-    more = rows[-1]["id"] if everyone and len(rows) == page_size else None
-    keys = [KeySync(**row) for row in rows]
-    return SyncState(keys=keys, litellm=await describe_litellm(services), next=more)
+        page = await store.list_keys(str(after) if after else None, page_size or MOST_KEYS)
+    keys = [KeySync(**row) for row in page.rows]
+    return SyncState(keys=keys, litellm=await describe_litellm(services), next=page.next("id"))
+
+
+async def _failing(store: CallerStore, after: str | None, size: int) -> Page:
+    """One more than is shown is asked for, where that is possible, to see whether there is a next page."""
+    await check_administrator(store)
+    rows = await store.list_failing_keys(after, size + 1 if size < MOST_FAILING else size)
+    return Page(rows[:size], is_last=len(rows) <= size and len(rows) < MOST_FAILING)
 
 
 async def sync_key(body: SyncRequest, caller: CallerHere, services: ServicesHere) -> Synced:

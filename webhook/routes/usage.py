@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from core.domain.money import MICROS_PER_DOLLAR, micros_from_dollars
 from core.domain.usage import Question
 from core.errors import KeyfundError
+from core.flows.usage import tomorrow
 from core.logs import get_logger
 from webhook.headers import ESTIMATED_COST
 from webhook.services import NO_NUL, CallerHere, Services, ServicesHere
@@ -132,7 +133,10 @@ async def _refresh(services: Services, told: dict[str, Any]) -> tuple[Literal["l
     """Have these days read from LiteLLM, if it answers soon: the source, as of when, anything new."""
     if services.parts.usage is None or told["is_away"] or told["unread_since"] is None:
         return "local", told["as_of"], False
-    start, end = date.fromisoformat(told["start_date"]), date.fromisoformat(told["end_date"])
+    start = date.fromisoformat(told["start_date"])
+    end = min(date.fromisoformat(told["end_date"]), tomorrow())  # there is nothing of days to come
+    if start > end:
+        return "local", told["as_of"], False
     if told["as_of"] is None or end >= datetime.fromisoformat(told["as_of"]).astimezone(UTC).date():
         start = min(start, date.fromisoformat(told["unread_since"]))  # no day is left out
     try:
@@ -189,7 +193,7 @@ class TextPart(BaseModel):
 
 
 class Message(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     role: str = Field(min_length=1, max_length=50)
     content: str | list[TextPart]
 
@@ -201,7 +205,7 @@ class Message(BaseModel):
 class Call(BaseModel):
     """A call that is not made. Without ``max_tokens`` only what is sent is counted, not the answer."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     model: str = Field(min_length=1, max_length=300, pattern=NO_NUL)
     prompt: str | None = Field(default=None, max_length=LONGEST_PROMPT)
     messages: list[Message] | None = Field(default=None, min_length=1, max_length=1000)

@@ -32,6 +32,8 @@ export interface Key {
 export interface KeyList {
   keys: Key[];
   litellm: { status: "connected" | "unreachable" | "not_configured"; base_url: string | null };
+  /** Where the next page begins; null: there is none. */
+  next: string | null;
 }
 
 export interface Status {
@@ -43,6 +45,7 @@ export interface Status {
     warnings: string[];
   };
   paystack: { configured: boolean };
+  backlog_of: "account" | "everybody";
   backlog: { keys: number; events: number; parked: number; oldest_seconds: number };
   worker: { last_seen: string | null };
 }

@@ -1,10 +1,11 @@
 import { useState } from "preact/hooks";
+import { useAction } from "../action";
 import { useApp, usePart } from "../app-context";
 import type { Payment } from "../api/types";
 import { count, fullTime, price, shownDay } from "../format";
 import { isUnderWay, isUnopened } from "../live";
 import { Loaded } from "../ui/loaded";
-import { Badge, Card, Empty } from "../ui/parts";
+import { Badge, Card, Empty, Failure } from "../ui/parts";
 import { Ledger } from "./ledger";
 import { Packages } from "./packages";
 import { Receipt } from "./receipt";
@@ -71,13 +72,32 @@ function stateOf(payment: Payment): State {
   return STATES[payment.standing] ?? ["plain", payment.standing];
 }
 
+const PAGE = 100;
+
+/** What comes after the latest payments, a page at a time. */
+function useOlder(latest: Payment[]) {
+  const { api } = useApp();
+  const { busy, error, run } = useAction();
+  const [older, setOlder] = useState<{ payments: Payment[]; next: string | null }>();
+  const next = older ? older.next : latest.length < PAGE ? null : (latest.at(-1)?.reference ?? null);
+  const load = () =>
+    run(async () => {
+      const page = await api.get<{ transactions: Payment[]; next: string | null }>(`/api/credits/transactions?after=${next}`);
+      setOlder({ payments: [...(older?.payments ?? []), ...page.transactions], next: page.next });
+    });
+  const known = new Set(latest.map((payment) => payment.reference));
+  const payments = (older?.payments ?? []).filter((payment) => !known.has(payment.reference));
+  return { payments, busy, error, load: next === null ? undefined : load };
+}
+
 function PaymentList({ payments }: { payments: Payment[] }) {
   const [receipt, setReceipt] = useState<Payment | null>(null);
+  const older = useOlder(payments);
   if (payments.length === 0) return <Empty title="No payments yet" />;
   return (
     <>
       <ul class="payments">
-        {payments.map((payment) => {
+        {[...payments, ...older.payments].map((payment) => {
           const [tone, word] = stateOf(payment);
           return (
             <li key={payment.reference}>
@@ -103,6 +123,14 @@ function PaymentList({ payments }: { payments: Payment[] }) {
           );
         })}
       </ul>
+      <Failure error={older.error} />
+      {older.load && (
+        <p class="more">
+          <button type="button" disabled={older.busy} onClick={older.load}>
+            Show older payments
+          </button>
+        </p>
+      )}
       {receipt && <Receipt payment={receipt} onClose={() => setReceipt(null)} />}
     </>
   );

@@ -3,11 +3,10 @@ import { useAction } from "../../action";
 import { ApiError } from "../../api/api";
 import type { FoundAccount } from "../../api/types";
 import { useApp } from "../../app-context";
-import { useAsked } from "../../asked";
 import { count, plural, shownDay } from "../../format";
-import { Loaded } from "../../ui/loaded";
-import { Badge, Card, Empty, Failure, TextField } from "../../ui/parts";
-import { ACTIONS, Table } from "../../ui/table";
+import { usePages } from "../../pages";
+import { Badge, Card, Failure, TextField } from "../../ui/parts";
+import { ACTIONS, PagedTable } from "../../ui/table";
 import type { Section } from "./admin";
 import { Reason } from "./reason";
 import { Search } from "./search";
@@ -15,7 +14,7 @@ import { Search } from "./search";
 const ACTS = { adjust: "Adjust credits", suspend: "Suspend", reinstate: "Reinstate" };
 type What = keyof typeof ACTS;
 
-const MOST = 20;
+const PAGE = 20;
 const possible = ({ status }: FoundAccount): What[] =>
   status === "deleted" ? ["adjust"] : ["adjust", status === "active" ? "suspend" : "reinstate"];
 const nameOf = (account: FoundAccount) => account.email ?? account.user_id;
@@ -24,7 +23,11 @@ export function Accounts({ turn, onChange }: Section) {
   const { api, say } = useApp();
   const [search, setSearch] = useState("");
   const [question, setQuestion] = useState<{ what: What; account: FoundAccount }>();
-  const load = useCallback(() => api.read<FoundAccount[]>("find_accounts", { search, page_size: MOST }), [api, search]);
+  const read = useCallback(
+    (after: string | null) => api.read<FoundAccount[]>("find_accounts", { search, page_size: PAGE, after_account: after }),
+    [api, search],
+  );
+  const pages = usePages(read, PAGE, (account) => account.user_id, turn, search);
   const { busy, error, run } = useAction(onChange);
   const resync = (account: FoundAccount) =>
     run(async () => {
@@ -37,67 +40,57 @@ export function Accounts({ turn, onChange }: Section) {
     <Card heading="Accounts">
       <Search label="E-mail or account id" onSearch={setSearch} />
       <Failure error={error} />
-      <Loaded asked={useAsked(load, turn)} what="the accounts">
-        {(accounts) =>
-          accounts.length === 0 ? (
-            <Empty title="None" />
-          ) : (
-            <>
-              <Table
-                label="Accounts"
-                wide
-                rows={accounts}
-                keyOf={(account) => account.user_id}
-                columns={[
-                  { head: "Who", cell: nameOf, isHead: true },
-                  { head: "Since", cell: (account) => shownDay(account.created_at) },
-                  { head: "Credits", cell: (account) => count(account.credits), right: true },
-                  {
-                    head: "Keys",
-                    cell: (account) => (
-                      <>
-                        {plural(account.keys, "key")} {account.failing_keys > 0 && <Badge tone="bad">{account.failing_keys} failing</Badge>}
-                      </>
-                    ),
-                  },
-                  {
-                    head: "Status",
-                    cell: (account) => (
-                      <>
-                        <Badge tone={account.status === "active" ? "good" : "bad"}>{account.status}</Badge>{" "}
-                        {!account.wallet_confirmed && <Badge tone="wait">wallet not confirmed</Badge>}
-                      </>
-                    ),
-                  },
-                  {
-                    head: ACTIONS,
-                    right: true,
-                    cell: (account) => (
-                      <span class="actions end">
-                        <button type="button" aria-label={`Sync ${nameOf(account)}`} disabled={busy} onClick={() => resync(account)}>
-                          Sync
-                        </button>
-                        {possible(account).map((what) => (
-                          <button
-                            key={what}
-                            type="button"
-                            class={what === "suspend" ? "danger" : undefined}
-                            aria-label={`${ACTS[what]}: ${nameOf(account)}`}
-                            onClick={() => setQuestion({ what, account })}
-                          >
-                            {ACTS[what]}
-                          </button>
-                        ))}
-                      </span>
-                    ),
-                  },
-                ]}
-              />
-              {accounts.length === MOST && <p class="hint">Only the newest {MOST} are shown: search for others.</p>}
-            </>
-          )
-        }
-      </Loaded>
+      <PagedTable
+        pages={pages}
+        what="the accounts"
+        empty="None"
+        label="Accounts"
+        wide
+        columns={[
+          { head: "Who", cell: nameOf, isHead: true },
+          { head: "Since", cell: (account) => shownDay(account.created_at) },
+          { head: "Credits", cell: (account) => count(account.credits), right: true },
+          {
+            head: "Keys",
+            cell: (account) => (
+              <>
+                {plural(account.keys, "key")} {account.failing_keys > 0 && <Badge tone="bad">{account.failing_keys} failing</Badge>}
+              </>
+            ),
+          },
+          {
+            head: "Status",
+            cell: (account) => (
+              <>
+                <Badge tone={account.status === "active" ? "good" : "bad"}>{account.status}</Badge>{" "}
+                {!account.wallet_confirmed && <Badge tone="wait">wallet not confirmed</Badge>}
+              </>
+            ),
+          },
+          {
+            head: ACTIONS,
+            right: true,
+            cell: (account) => (
+              <span class="actions end">
+                <button type="button" aria-label={`Sync ${nameOf(account)}`} disabled={busy} onClick={() => resync(account)}>
+                  Sync
+                </button>
+                {possible(account).map((what) => (
+                  <button
+                    key={what}
+                    type="button"
+                    class={what === "suspend" ? "danger" : undefined}
+                    aria-label={`${ACTS[what]}: ${nameOf(account)}`}
+                    onClick={() => setQuestion({ what, account })}
+                  >
+                    {ACTS[what]}
+                  </button>
+                ))}
+              </span>
+            ),
+          },
+        ]}
+      />
       {dialog && (question.what === "adjust" ? <Adjust {...dialog} /> : <SetStatus what={question.what} {...dialog} />)}
     </Card>
   );
