@@ -134,6 +134,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "redact_events": SERVICE_ALONE,
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
+    "list_missing_triggers": SERVICE_ALONE,
     "beat_worker": SERVICE_ALONE,
     "check_installation": SERVICE_ALONE,
     "read_status": SERVICE_ALONE,

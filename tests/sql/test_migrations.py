@@ -47,7 +47,10 @@ def fresh(sql_server: SqlServer, request: pytest.FixtureRequest) -> Iterator[Dat
 def test_users_from_before_get_their_accounts(fresh: Database) -> None:
     user_id = uuid4()
     with fresh.connect() as db:
-        db.execute("insert into auth.users (id, email) values (%s, 'ana@example.com')", [user_id])
+        db.execute(
+            "insert into auth.users (id, email, email_confirmed_at) values (%s, 'ana@example.com', now())",
+            [user_id],
+        )
         supabase.apply_migrations(fresh.url(), MIGRATIONS)
         assert profile(db, user_id)["credits"] == 500
         assert [one["state"] for one in keys(db, user_id)] == ["placeholder"]
