@@ -132,6 +132,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "list_deletions": SERVICE_ALONE,
     "finish_deletions": SERVICE_ALONE,
     "redact_events": SERVICE_ALONE,
+    "forget_keys": SERVICE_ALONE,
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
     "list_missing_triggers": SERVICE_ALONE,
