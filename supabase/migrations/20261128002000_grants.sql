@@ -227,9 +227,9 @@ update keyfund.signup_grants g set confirmed = false
 from auth.users u where u.id = g.user_id and not keyfund.is_confirmed(to_jsonb(u));
 
 -- Who was granted on an address that nobody confirmed is looked at once more, and so is whoever confirmed it since.
-update keyfund.accounts a set grant_settled = false
+update keyfund.accounts a set grant_settled = false, grant_checked_at = null
 where exists (select from keyfund.signup_grants g where g.user_id = a.user_id and not g.confirmed);
-update keyfund.accounts a set grant_settled = false
+update keyfund.accounts a set grant_settled = false, grant_checked_at = null
 from auth.users u
 where u.id = a.user_id and a.grant_settled and keyfund.is_confirmed(to_jsonb(u))
   and not exists (select from public.credit_ledger l where l.cause = 'signup_grant:' || a.user_id)

@@ -12,23 +12,29 @@ from dev.prepared import REGIMES
 from dev.stack import ROOT
 from dev.supabase import Regime
 from tests.sql.acting import (
+    HEALED,
     account,
     all_by_service,
     append,
+    ban,
     by_owner,
+    by_service,
     claim,
+    credit,
     finish,
     key,
     keys,
     ledger,
+    open_order,
     profile,
     refused,
     rows,
     sign_up,
+    soft_delete,
     synced_key,
     value,
 )
-from tests.support import Database, SqlServer
+from tests.support import Connection, Database, SqlServer
 
 MIGRATIONS, SEED = ROOT / "supabase" / "migrations", ROOT / "supabase" / "seed.sql"
 
@@ -116,3 +122,59 @@ def test_where_people_have_keys_already_their_number_stays_as_it_was(fresh: Data
         assert len(claim(db, user_id)["keys"]) == 25
         with refused(409, "too_many_keys"):
             by_owner(db, user_id, "create_virtual_key")
+
+
+# ------------------------------------------------------- a database that has been lived in
+
+ACCESS_SINCE = "20261128001900"
+
+
+def test_a_database_of_before_is_brought_up_to_date_with_its_ledger_unchanged(
+    fresh: Database, tmp_path: Path
+) -> None:
+    """Bans, soft deletions and grants are followed by the sweep, not by the migrations."""
+    for file in MIGRATIONS.glob("*.sql"):
+        if file.name < ACCESS_SINCE:
+            copy(file, tmp_path)
+    supabase.apply_migrations(fresh.url(), tmp_path)
+    supabase.apply_seed(fresh.url(), SEED)
+    with fresh.connect() as db:
+        buyer, yahoo, banned, gone, suspended = (sign_up(db, email) for email in LIVED_IN)
+        unconfirmed = sign_up(db, "name+x@example.com", email_confirmed_at=None)
+        owner = sign_up(db, "name@example.com")
+        for user_id in (buyer, banned, gone):
+            synced_key(db, user_id)
+        credit(db, open_order(db, buyer))
+        finish(db, claim(db, buyer), spend_micros=123_456)
+        ban(db, banned, hours=1)
+        soft_delete(db, gone)
+        db.execute("update public.profiles set status = 'suspended' where id = %s", [suspended])
+        db.execute("update keyfund.settings set key_budget_duration = '30 days'")
+        before = kept(db)
+        supabase.apply_migrations(fresh.url(), MIGRATIONS)
+        assert kept(db) == before
+        assert value(db, "select key_budget_duration from keyfund.settings") == "30d"
+        assert by_service(db, "heal_accounts") == HEALED | {"changed": 1, "closed": 1}
+        assert [profile(db, one)["status"] for one in (banned, gone, suspended, buyer)] == [
+            "suspended",
+            "deleted",
+            "suspended",
+            "active",
+        ]
+        assert [profile(db, one)["credits"] for one in (unconfirmed, owner)] == [500, 500]
+        assert profile(db, sign_up(db, "x-2@yahoo.com"))["credits"] == 0
+        assert profile(db, yahoo)["credits"] == 500
+        assert value(db, "select count(*) from keyfund.audit_account(%s)", buyer) == 0
+
+
+LIVED_IN = ("ana@example.com", "x-1@yahoo.com", "banned@example.com", "gone@example.com", "held@example.com")
+
+
+def kept(db: Connection) -> list[list[dict[str, object]]]:
+    """The ledger, and what every account has."""
+    return [
+        rows(db, "select * from public.credit_ledger order by id"),
+        rows(db, "select id, credits, email from public.profiles order by id"),
+        rows(db, "select user_id, wallet_credits, booked_micros from keyfund.accounts order by 1"),
+        rows(db, "select id, state, key_hash, max_budget from public.virtual_keys order by id"),
+    ]
