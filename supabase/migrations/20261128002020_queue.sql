@@ -68,7 +68,7 @@ begin
   end if;
   for v_account in
     select * from keyfund.accounts
-    where user_id in (select keyfund.choose_due(p_limit))
+    where user_id = any (array(select keyfund.choose_due(p_limit)))
       and next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
     order by urgent desc, patient, greatest(next_attempt_at, rests_until)
     for update skip locked

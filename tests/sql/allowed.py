@@ -36,6 +36,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_balance": SIGNED_IN,
     "read_daily_balances": SIGNED_IN,
     "read_key_periods": SIGNED_IN,
+    "read_limits": SIGNED_IN | SERVICE_ALONE,
     "read_usage": SIGNED_IN,
     # Checkout and payments.
     "open_order": SERVICE_ALONE,
@@ -156,6 +157,7 @@ CALLED_BY_PEOPLE = {
     "rotate_virtual_key": "the caller's own keys alone",
     "resync_virtual_key": "the caller's own keys alone",
     "read_key_periods": "the caller's own keys alone",
+    "read_limits": "the installation's limits, nothing of anybody",
     "read_daily_balances": "the caller's own credits alone",
     "read_usage": "the caller's own usage; another's for administrators, whom it looks up itself",
     "decide_review": CHANGED_BY_ADMINISTRATORS,

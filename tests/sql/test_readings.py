@@ -62,9 +62,9 @@ def test_reading_one_persons_payment_or_key_is_shown_to_them(db: Connection, adm
 @pytest.mark.parametrize("function", [*READINGS, "read_payment", "read_key"])
 def test_who_is_no_administrator_reads_nothing_and_leaves_nothing(db: Connection, function: str) -> None:
     user_id = sign_up(db)
-    arguments = {"read_payment": {"reference": "x"}, "read_key": {"key_id": user_id}}
+    own: dict[str, dict[str, object]] = {"read_payment": {"reference": "x"}, "read_key": {"key_id": user_id}}
     with refused(403, "not_an_administrator"):
-        by_owner(db, user_id, function, **arguments.get(function, READINGS.get(function, ({}, ""))[0]))
+        by_owner(db, user_id, function, **(own[function] if function in own else READINGS[function][0]))
     assert read(db) == []
 
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from core.settings import Settings
 from webhook.app import build_app
+from webhook.examples import INSTALLATION
 
 SUPABASE = "http://supabase.test"
 REST = f"{SUPABASE}/rest/v1"
@@ -77,6 +78,8 @@ def supabase() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as routes:
         routes.post(f"{REST}/rpc/check_installation").respond(json={})
         routes.post(f"{REST}/rpc/read_status").respond(json=STATUS)
+        routes.post(f"{REST}/rpc/is_administrator").respond(json=False)
+        routes.post(f"{REST}/rpc/read_limits").respond(json=INSTALLATION)
         yield routes
 
 

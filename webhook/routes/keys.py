@@ -72,19 +72,38 @@ class ListedKey(Key):
     period: Period
 
 
+class Limits(BaseModel):
+    """``key_…``: of a new key; ``most_…``: the highest that one may be set to; the rest bounds an account.
+
+    Null: nothing does.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    key_rpm_limit: int
+    key_tpm_limit: int
+    key_budget_duration: str
+    most_rpm_limit: int | None
+    most_tpm_limit: int | None
+    most_max_budget: int | None
+    account_rpm_limit: int | None
+    account_tpm_limit: int | None
+    keys_per_account: int
+
+
 class Keys(BaseModel):
     keys: list[ListedKey]
+    limits: Limits
     litellm: LiteLLMState
 
 
 async def list_keys(caller: CallerHere, services: ServicesHere) -> Keys:
     """The caller's active and blocked keys, newest first, and whether LiteLLM answers."""
     store = services.store_of(caller)
-    rows, periods, litellm = await asyncio.gather(
-        store.list_keys(), store.read_key_periods(), describe_litellm(services)
+    rows, periods, limits, litellm = await asyncio.gather(
+        store.list_keys(), store.read_key_periods(), store.read_limits(), describe_litellm(services)
     )
     keys = [ListedKey(**row, period=Period(**periods.get(row["id"], {}))) for row in rows]
-    return Keys(keys=keys, litellm=litellm)
+    return Keys(keys=keys, limits=Limits(**limits), litellm=litellm)
 
 
 async def create_key(body: NewKey, caller: CallerHere, services: ServicesHere) -> Key:

@@ -42,8 +42,18 @@ class PaystackStatus(BaseModel):
     configured: bool
 
 
+class SupabaseStatus(BaseModel):
+    """``missing_triggers``: ours on auth.users that are lost, for administrators alone.
+
+    Until they are back the worker's sweep follows users, within a minute.
+    """
+
+    missing_triggers: list[str]
+
+
 class Status(BaseModel):
     litellm: LiteLLMStatus
+    supabase: SupabaseStatus
     paystack: PaystackStatus
     backlog: Backlog
     worker: Worker
@@ -60,6 +70,7 @@ async def read(caller: CallerHere, services: ServicesHere) -> Status:
             last_ok_at=status["litellm_last_ok_at"],
             warnings=await _warnings(caller, services, status),
         ),
+        supabase=SupabaseStatus(missing_triggers=await _missing_triggers(caller, services)),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
         backlog=Backlog(**{name: status[name] for name in Backlog.model_fields}),
         worker=Worker(last_seen=status["worker_last_seen"]),
@@ -70,6 +81,12 @@ async def _warnings(caller: Caller, services: Services, status: dict[str, Any]) 
     """Nobody else is told of a fence that is missing."""
     warnings: list[str] = status["litellm_warnings"]
     return warnings if warnings and await services.store_of(caller).is_administrator() else []
+
+
+async def _missing_triggers(caller: Caller, services: Services) -> list[str]:
+    if not await services.store_of(caller).is_administrator():
+        return []
+    return await services.parts.store.list_missing_triggers()
 
 
 async def describe_litellm(services: Services) -> LiteLLMState:

@@ -147,6 +147,8 @@ export interface Concerns {
   refused_not_returned: number;
   parked_accounts: number;
   parked_keys: number;
+  waiting_grants: number;
+  missing_triggers: number;
   reconciliation: { differences: number } | null;
   drift: { differences: number } | null;
 }
@@ -185,6 +187,8 @@ export interface FoundAccount {
   user_id: string;
   email: string | null;
   status: "active" | "suspended" | "deleted";
+  suspended_at: string | null;
+  banned_until: string | null;
   credits: number;
   created_at: string;
   keys: number;
