@@ -17,9 +17,7 @@ async def examine_database(store: ServiceStore) -> Sequence[Finding]:
 
 def describe_triggers(missing: Sequence[str]) -> Finding:
     if not missing:
-        return ok(
-            "All triggers on auth.users are there: what happens to users is followed at once."
-        )
+        return ok("All triggers on auth.users are there: what happens to users is followed at once.")
     return warning(
         f"Triggers on auth.users are missing: {', '.join(missing)}. The worker follows users a minute late. "
         "Put them back: select keyfund.follow_users();"

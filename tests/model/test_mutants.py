@@ -47,10 +47,15 @@ WRONG_SQL = {
     ),
     "a refund withholds nothing": Change("withhold", "if v_change <> 0 then", "if false then"),
     "an address is granted credits each time it signs up": Change(
-        "grant_signup_credits", "on conflict (identity_hash) do nothing",
-        "on conflict (identity_hash) do update set created_at = now()",
+        "grant_signup_credits", "and (g.confirmed or not v_confirmed)", "and false",
     ),
     "a suspended account's keys stay alive": Change("is_suspended", "status <> 'active'", "false"),
+    "a ban is not seen": Change("ban_of", "when p_banned_until > now()", "when false"),
+    "a ban never ends": Change("ban_of", "when p_banned_until > now()", "when true"),
+    "a softly deleted user lives on": Change("ensure_account", "or v_user.deleted_at is not null", ""),
+    "a deletion that is taken back revives the account": Change(
+        "hear_administrator", "if tg_op = 'UPDATE' and old.status = 'deleted'", "if false"
+    ),
     "a fence that moves reaches no key": Change("fence_keys", "and k.state = 'active'", "and false"),
 }  # fmt: skip
 
