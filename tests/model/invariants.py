@@ -47,6 +47,7 @@ def check(world: World) -> None:
     each_payment_counts_once(world)
     each_identity_is_granted_once(world)
     nobody_acts_who_may_not(world)
+    nothing_personal_is_left_of_who_is_gone(world)
     status_follows_its_reasons(world)
     nobody_spends_beyond_their_wallet(world)
     no_key_spends_beyond_its_cap(world)
@@ -85,6 +86,10 @@ def nobody_acts_who_may_not(world: World) -> None:
         states = {row["state"] for row in world.key_rows(person)}
         buried = world.rows("select from public.profiles where id = %s and status = 'deleted'", person.id)
         assert not buried or states <= {"revoked"}, (person, states)
+
+
+def nothing_personal_is_left_of_who_is_gone(world: World) -> None:
+    assert world.rows("select id from public.profiles where status = 'deleted' and email is not null") == []
 
 
 def status_follows_its_reasons(world: World) -> None:
