@@ -53,9 +53,6 @@ WRONG_SQL = {
     "a ban is not seen": Change("ban_of", "when p_banned_until > now()", "when false"),
     "a ban never ends": Change("ban_of", "when p_banned_until > now()", "when true"),
     "a softly deleted user lives on": Change("ensure_account", "or v_user.deleted_at is not null", ""),
-    "a deletion that is taken back revives the account": Change(
-        "ensure_account", "if v_status = 'deleted' then", "if false then"
-    ),
     "a fence that moves reaches no key": Change("fence_keys", "and k.state = 'active'", "and false"),
 }  # fmt: skip
 
