@@ -47,7 +47,7 @@ WRONG_SQL = {
     ),
     "a refund withholds nothing": Change("withhold", "if v_change <> 0 then", "if false then"),
     "an address is granted credits each time it signs up": Change(
-        "grant_signup_credits", "and (g.confirmed or not v_confirmed)", "and false",
+        "mailbox_of", "coalesce(nullif(split_part(v_local, '+', 1), ''), v_local)", "v_local",
     ),
     "a suspended account's keys stay alive": Change("is_suspended", "status <> 'active'", "false"),
     "a ban is not seen": Change("ban_of", "when p_banned_until > now()", "when false"),
