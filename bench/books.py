@@ -63,6 +63,7 @@ def _seconds(compare: Callable[[], Ended]) -> tuple[float, float]:
 @contextmanager
 def _stack(name: str) -> Iterator[tuple[Stack, Connection, Connection]]:
     with Stack(ROOT / ".stack" / "bench" / name, say=lambda _: None) as stack:
+        stack.unhurry()
         stack.stop_part("worker")
         with (
             psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,

@@ -9,7 +9,7 @@ from statistics import median
 from uuid import uuid4
 
 from bench.measure import Line, Row, Series
-from dev.stack import ROOT
+from dev.stack import ROOT, UNHURRIED
 from tests.support import Connection, Database, SqlServer, as_role
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -70,6 +70,7 @@ class Shelf:
         for statement in SEED:
             self.db.execute(statement.encode(), {"rows": self.rows})
         self.db.execute("set session_replication_role = origin")
+        self.db.execute(UNHURRIED)
         self.db.execute("vacuum (analyze)")
         self.db.execute("select pg_stat_reset()")
 

@@ -128,6 +128,7 @@ def staged(name: str, **settings: str) -> Iterator[Scene]:
         Stack(home, say=lambda _: None, settings=DEFAULTS | settings) as stack,
         psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,
     ):
+        stack.unhurry()
         scene = Scene(stack, db)
         # The worker's first sweep would find what is paid before it is delivered; the next is far away.
         asyncio.run(scene.until(SWEPT))

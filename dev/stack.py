@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psycopg
+
 from dev import litellm, paystack, postgres, provider, redis, service, supabase
 from dev.child import Child, StackError
 from dev.litellm import Proxy
@@ -25,6 +27,10 @@ from dev.reaper import Reaper
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ROOT / "dev" / "packages.sql"  # on sale here, at rates of its own
+UNHURRIED = """
+    update keyfund.settings set signup_grants_per_hour = null, key_creations_per_hour = null,
+      key_rotations_per_hour = null, key_changes_per_hour = null, key_unblocks_per_hour = null,
+      key_resyncs_per_hour = null"""
 ORDER = ("postgres", "redis", "supabase", "provider", "litellm", "paystack", "webhook", "worker")
 """Parts as they are listed, and stopped from the last to the first; `redis` only if the proxy asks for it."""
 
@@ -215,6 +221,11 @@ class Stack:
     def superuser_url(self, database: str) -> str:
         """For what `postgres` may not do, such as making databases beside the others."""
         return self.address.url(SUPERUSER, database)
+
+    def unhurry(self) -> None:
+        """Let hundreds sign up and change keys within an hour: for tests and benchmarks alone."""
+        with psycopg.connect(self.superuser_url("keyfund"), autocommit=True) as connection:
+            connection.execute(UNHURRIED)
 
     def start_part(self, name: str) -> None:
         """Start one part, or one that was stopped, on the port that it had."""

@@ -17,6 +17,7 @@ from core.gateways.litellm import LiteLLM
 from core.http import make_client
 from core.settings import Settings
 from core.store import ServiceStore
+from operate.database import examine_database
 from operate.fences import (
     address_is_ignored,
     examine_guard,
@@ -70,6 +71,8 @@ async def examine(settings: Settings, say: Say, visit: Visit, store: ServiceStor
     async with make_client(timeout_seconds=60) as client:
         litellm = LiteLLM(settings, client)
         try:
+            for finding in await examine_database(store) if store else ():
+                say(finding)
             fences = (await store.read_routes()).fences if store else DEFAULTS
             key = settings.litellm_master_key.get_secret_value()
             async with admit(client, settings.litellm_base_url, key, fences) as patient:

@@ -67,6 +67,7 @@ def homes(run_folder: Path, worker_id: str) -> Iterator[Path]:
 def stack(homes: Path) -> Iterator[Stack]:
     """The whole system, shared by every test that asks for it: leave it running as you found it."""
     with Stack(homes / "stack", proxy=odd(Proxy())) as running, Control(running):
+        running.unhurry()
         yield running
 
 
@@ -74,6 +75,7 @@ def stack(homes: Path) -> Iterator[Stack]:
 def unguarded(homes: Path) -> Iterator[Stack]:
     """The same without the guard in LiteLLM."""
     with Stack(homes / "unguarded", proxy=odd(Proxy(guard=False))) as running:
+        running.unhurry()
         yield running
 
 
@@ -82,6 +84,7 @@ def unguarded_newest(homes: Path) -> Iterator[Stack]:
     """And on the newest LiteLLM that installs, whose packages are installed at the first use."""
     litellm.install(ROOT, print, "newest")
     with Stack(homes / "unguarded-newest", proxy=Proxy(release="newest", guard=False)) as running:
+        running.unhurry()
         yield running
 
 

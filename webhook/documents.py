@@ -75,6 +75,11 @@ ERRORS: dict[str, tuple[int, str]] = {
         429,
         "Too many orders were opened and not paid. Pay one of them, or try again later.",
     ),
+    "too_many_creations": (429, "Too many keys were made within an hour. Try again later."),
+    "too_many_rotations": (429, "Keys were rotated too often within an hour. Try again later."),
+    "too_many_changes": (429, "Keys were changed too often within an hour. Try again later."),
+    "too_many_unblocks": (429, "Keys were unblocked too often within an hour. Try again later."),
+    "too_many_resyncs": (429, "Keys were synced again too often within an hour. Try again later."),
     "too_many_calls": (429, "At most 300 calls a minute. Try again in 3 s."),
     "database_unavailable": (503, "The database cannot be reached."),
     "litellm_not_configured": (503, "LiteLLM is not configured here."),
@@ -184,7 +189,12 @@ DOCUMENTS: dict[str, Document] = {
     "POST /payment-webhook": DELIVERY,
     "GET /api/keys/manage": Document(
         "List one's keys",
-        {"keys": [examples.LISTED_KEY], "litellm": examples.LITELLM, "next": None},
+        {
+            "keys": [examples.LISTED_KEY],
+            "limits": examples.INSTALLATION,
+            "litellm": examples.LITELLM,
+            "next": None,
+        },
         (*SIGNED_IN, "invalid_request", "key_not_found"),
     ),
     "POST /api/keys/manage": Document(
@@ -192,7 +202,7 @@ DOCUMENTS: dict[str, Document] = {
         examples.PENDING,
         (
             *SIGNED_IN, *BODY, *ACCOUNT, "invalid_name", "beyond_ceiling", "too_many_keys",
-            "litellm_not_configured",
+            "too_many_creations", "litellm_not_configured",
         ),
         request={"name": "laptop", "max_budget": 500, "rpm_limit": 60},
     ),
@@ -201,7 +211,8 @@ DOCUMENTS: dict[str, Document] = {
         examples.PENDING,
         (
             *SIGNED_IN, *BODY, "blocked_by_administrator", "invalid_name", "invalid_cap", "beyond_ceiling",
-            "key_not_found", "key_revoked", "key_retiring",
+            "key_not_found", "key_revoked", "key_retiring", "account_deleted", "too_many_changes",
+            "too_many_unblocks",
         ),
         request={"max_budget": 1000},
     ),
@@ -210,14 +221,14 @@ DOCUMENTS: dict[str, Document] = {
         examples.PENDING,
         (
             *SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "key_revoked", "key_not_synced", "key_retiring",
-            "rotation_under_way", "litellm_not_configured",
+            "rotation_under_way", "too_many_rotations", "litellm_not_configured",
         ),
         request={"overlap_seconds": 3600},
     ),
     "DELETE /api/keys/manage/{key_id}": Document(
         "Revoke a key for good",
         examples.REVOKED,
-        (*SIGNED_IN, "invalid_request", "key_not_found", "key_revoked"),
+        (*SIGNED_IN, "invalid_request", "account_deleted", "key_not_found", "key_revoked"),
     ),
     "GET /api/keys/sync": Document(
         "How keys stand with LiteLLM",
@@ -227,7 +238,10 @@ DOCUMENTS: dict[str, Document] = {
     "POST /api/keys/sync": Document(
         "Push a key now",
         {"key": examples.KEY},
-        (*SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "too_many_keys", "litellm_not_configured"),
+        (
+            *SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "too_many_keys", "too_many_creations",
+            "too_many_resyncs", "litellm_not_configured",
+        ),
         request={"keyId": examples.KEY_ID, "action": "update"},
     ),
     "GET /api/credits/balance": Document("What is left", examples.BALANCE, SIGNED_IN),

@@ -38,6 +38,25 @@ KEY: Json = SYNC | LIMITS | {"litellm_key_id": "sk-kf-an-example-that-opens-noth
 LISTED_KEY: Json = KEY | {"period": {"spent_cents": 120, "resets_at": "2026-12-01T00:00:00+00:00"}}
 PENDING: Json = KEY | {"sync_status": "pending", "last_synced_at": None, "next_attempt_at": AT}
 REVOKED: Json = PENDING | {"state": "revoked"}
+INSTALLATION: Json = {
+    "key_rpm_limit": 100,
+    "key_tpm_limit": 10_000,
+    "key_budget_duration": "30d",
+    "key_max_parallel": 10,
+    "most_rpm_limit": None,
+    "most_tpm_limit": 100_000,
+    "most_max_budget": None,
+    "account_rpm_limit": None,
+    "account_tpm_limit": None,
+    "account_max_parallel": 20,
+    "keys_per_account": 20,
+    "key_creations_per_hour": 100,
+    "key_rotations_per_hour": 60,
+    "key_changes_per_hour": 120,
+    "key_unblocks_per_hour": 60,
+    "key_resyncs_per_hour": 60,
+    "open_orders_per_hour": 20,
+}
 LITELLM: Json = {"status": "connected", "base_url": "https://litellm.example.com"}
 
 PACKAGE: Json = {
@@ -149,6 +168,7 @@ STATUS: Json = {
         "last_ok_at": AT,
         "warnings": [],
     },
+    "supabase": {"missing_triggers": []},
     "paystack": {"configured": True},
     "backlog": {"keys": 0, "events": 0, "parked": 0, "oldest_seconds": 0},
     "backlog_of": "account",

@@ -25,7 +25,7 @@ from worker.jobs.sync import (
     SettleUsage,
     WatchLiteLLM,
 )
-from worker.jobs.upkeep import Beat, HealAccounts, RetireKeys
+from worker.jobs.upkeep import Beat, ForgetKeys, HealAccounts, RetireKeys
 
 
 def jobs(parts: Assembly, stopping: asyncio.Event) -> Iterator[tuple[str, float, Job]]:
@@ -37,6 +37,7 @@ def jobs(parts: Assembly, stopping: asyncio.Event) -> Iterator[tuple[str, float,
     yield "reconcile", 60, Reconcile(store, parts.reconciler)
     yield "retire_keys", 5, RetireKeys(store, at_once=200)
     yield "heal_accounts", 60, HealAccounts(store, at_once=500)
+    yield "forget_keys", 3600, ForgetKeys(store, at_once=500)
     if parts.pusher is not None and parts.litellm is not None:
         yield "push_accounts", 1, PushAccounts(store, parts.pusher, at_once, stopping)
         yield "probe_litellm", 3, ProbeLiteLLM(store, parts.litellm)

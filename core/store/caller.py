@@ -121,6 +121,10 @@ class CallerStore:
         """By key id, what is known of how much of its cap is spent and when that begins anew."""
         return dict(await execute(self._rest.rpc("read_key_periods", {})))
 
+    async def read_limits(self) -> Json:
+        """What a new key may do a minute, and what bounds everybody."""
+        return dict(await execute(self._rest.rpc("read_limits", {})))
+
     async def read_balance(self) -> Json:
         """The caller's credits, and how many are left of what there was after the last top-up."""
         return dict(await execute(self._rest.rpc("read_balance", {})))

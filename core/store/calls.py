@@ -1,5 +1,6 @@
 """Calling PostgREST, and what its errors mean to us."""
 
+import re
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from core.errors import RefusedError, TransientError
 # deadlock, resources, cancelled or shutting down, and PostgREST's own trouble with its database.
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "PGRST0", "5")
 
+NAMED = re.compile(r'\b(?:constraint|column) "[a-z0-9_]{1,63}"')
+"""As PostgreSQL names what a row violates: a check, a key, a column that must have a value."""
 
 Json = dict[str, Any]
 
@@ -62,7 +65,13 @@ def _translate(error: APIError) -> RefusedError | TransientError:
     # Three digits are an HTTP status: the answer was not PostgREST's own, but a gateway's.
     if len(code) <= 3 or code.startswith(TRANSIENT_CLASSES):
         return TransientError("database_unavailable", "The database is not available.", outcome_unknown=True)
-    return RefusedError(f"database_{code.lower()}", "The database refused this.", status=500)
+    return RefusedError(f"database_{code.lower()}", _describe(error), status=500)
+
+
+def _describe(error: APIError) -> str:
+    """Which constraint or column refused it: that name alone, since the rest may quote what was written."""
+    named = NAMED.search(error.message or "")
+    return f"The database refused this: {named[0]}." if named else "The database refused this."
 
 
 class Functions:

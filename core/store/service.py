@@ -31,6 +31,18 @@ class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore
     async def heal_accounts(self, limit: int) -> Json:
         return dict(await self._call("heal_accounts", limit=limit))
 
+    async def forget_keys(self, limit: int) -> int:
+        """Remove rows of keys that LiteLLM has not had for long; returns how many."""
+        return int(await self._call("forget_keys", limit=limit))
+
+    async def list_missing_triggers(self) -> list[str]:
+        """Which of our triggers on Supabase's users are lost or switched off."""
+        return list(await self._call("list_missing_triggers"))
+
+    async def read_limits(self) -> Json:
+        """What a new key may do a minute, and what bounds everybody."""
+        return dict(await self._call("read_limits"))
+
     async def read_status(self) -> Json:
         return dict(await self._call("read_status"))
 

@@ -4,7 +4,7 @@ create or replace function public.read_usage(
   account_id uuid default null, start_date date default null, end_date date default null,
   model text default null, key_id uuid default null, by_key boolean default false
 ) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_account_id uuid := coalesce(read_usage.account_id, (select auth.uid()));
   v_today date := keyfund.today();
@@ -26,6 +26,9 @@ begin
   select * into v_account from keyfund.accounts where user_id = v_account_id;
   if v_account.user_id is null and read_usage.account_id is not null and v_account_id <> (select auth.uid()) then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+  end if;
+  if v_account_id is distinct from (select auth.uid()) then
+    perform keyfund.note_reading('usage_read', 1, v_account_id);
   end if;
   if read_usage.key_id is not null and not exists (
       select from public.virtual_keys k where k.id = read_usage.key_id and k.user_id = v_account_id) then

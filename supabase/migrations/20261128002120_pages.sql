@@ -15,13 +15,14 @@ comment on function keyfund.page_size(integer) is 'How many rows a page has. A p
 create or replace function public.find_payments(
   search text default null, status text default null, before_reference text default null, page_size integer default 50
 ) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_search text := nullif(btrim(find_payments.search), '');
+  v_found jsonb;
 begin
   perform keyfund.check_administrator();
-  return coalesce((
+  v_found := coalesce((
     select jsonb_agg(keyfund.describe_payment(found.payment) order by (found.payment).created_at desc, (found.payment).id desc)
     from (
       select t as payment from public.transactions t
@@ -33,20 +34,24 @@ begin
       order by t.created_at desc, t.id desc
       limit keyfund.page_size(find_payments.page_size)
     ) found), '[]');
+  perform keyfund.note_reading('payments_read', jsonb_array_length(v_found));
+  return v_found;
 end;
 $$;
 
 create or replace function public.list_events(
   only_kind text default null, reference text default null, before_id bigint default null, page_size integer default 50
 ) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
 #variable_conflict use_column
+declare
+  v_found jsonb;
 begin
   perform keyfund.check_administrator();
   if list_events.only_kind not in ('waiting', 'failing', 'unknown') then
     perform keyfund.refuse(400, 'invalid_kind', 'only_kind is waiting, failing or unknown.');
   end if;
-  return coalesce((
+  v_found := coalesce((
     select jsonb_agg(keyfund.describe_event(found.event) order by (found.event).id desc)
     from (
       select e as event from keyfund.paystack_events e
@@ -60,14 +65,18 @@ begin
       order by e.id desc
       limit keyfund.page_size(list_events.page_size)
     ) found), '[]');
+  perform keyfund.note_reading('events_read', jsonb_array_length(v_found));
+  return v_found;
 end;
 $$;
 
 create or replace function public.list_failing_keys(after_key uuid default null, page_size integer default 50) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_found jsonb;
 begin
   perform keyfund.check_administrator();
-  return coalesce((
+  v_found := coalesce((
     select jsonb_agg(keyfund.describe_key(found.key) order by (found.key).user_id, (found.key).id)
     from (
       select k as key from public.virtual_keys k
@@ -77,6 +86,8 @@ begin
       order by k.user_id, k.id
       limit keyfund.page_size(page_size)
     ) found), '[]');
+  perform keyfund.note_reading('keys_read', jsonb_array_length(v_found));
+  return v_found;
 end;
 $$;
 
@@ -85,16 +96,17 @@ drop function public.find_accounts(text, integer);
 create function public.find_accounts(
   search text default null, page_size integer default 50, after_account uuid default null
 ) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_search text := lower(nullif(btrim(find_accounts.search), ''));
   v_id uuid := case when v_search ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_search::uuid end;
+  v_found jsonb;
 begin
   perform keyfund.check_administrator();
-  return coalesce((
+  v_found := coalesce((
     select jsonb_agg(jsonb_build_object(
       'user_id', found.id, 'email', found.email, 'status', found.status, 'credits', found.credits,
-      'created_at', found.created_at,
+      'suspended_at', found.suspended_at, 'banned_until', found.banned_until, 'created_at', found.created_at,
       'keys', (
         select count(*) from public.virtual_keys k
         where k.user_id = found.id and k.state in ('active', 'blocked') and k.successor_id is null),
@@ -113,6 +125,8 @@ begin
       order by p.created_at desc, p.id desc
       limit keyfund.page_size(find_accounts.page_size)
     ) found), '[]');
+  perform keyfund.note_reading('accounts_read', jsonb_array_length(v_found), v_id);
+  return v_found;
 end;
 $$;
 comment on function public.find_accounts(text, integer, uuid) is

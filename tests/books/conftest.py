@@ -16,6 +16,7 @@ ACCOUNTS = 20_000 if os.environ.get("LONG") else 5_000
 @pytest.fixture(scope="package")
 def ledger(homes: Path) -> Iterator[Ledger]:
     with Stack(homes / "books") as stack:
+        stack.unhurry()
         stack.stop_part("worker")  # it would mend what the tests break before anybody could name it
         with (
             psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,

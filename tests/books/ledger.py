@@ -18,9 +18,9 @@ PURCHASE_EVERY = 50
 PRICE = 1_600_000
 
 SIGN_UPS = """
-    insert into auth.users (id, aud, role, email)
-    select md5('account ' || n)::uuid, 'authenticated', 'authenticated', 'account-' || n || '@example.com'
-    from generate_series(1, %s) n"""
+    insert into auth.users (id, aud, role, email, email_confirmed_at)
+    select md5('account ' || n)::uuid, 'authenticated', 'authenticated', 'account-' || n || '@example.com',
+      now() from generate_series(1, %s) n"""
 
 KEYS = """
     insert into public.virtual_keys (user_id, name, cap, state)

@@ -16,6 +16,7 @@ KEYS = 100_000 if os.environ.get("LONG") else 5_000
 @pytest.fixture(scope="package")
 def shelf(homes: Path) -> Iterator[Shelf]:
     with Stack(homes / "drift") as stack:
+        stack.unhurry()
         stack.stop_part("worker")  # it would mend what the tests break before anybody could name it
         with (
             psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,

@@ -22,9 +22,9 @@ KEYS_EACH = 5
 OTHERS = 150
 
 SIGN_UPS = """
-    insert into auth.users (id, aud, role, email)
-    select md5('account ' || n)::uuid, 'authenticated', 'authenticated', 'account-' || n || '@example.com'
-    from generate_series(1, %s) n"""
+    insert into auth.users (id, aud, role, email, email_confirmed_at)
+    select md5('account ' || n)::uuid, 'authenticated', 'authenticated', 'account-' || n || '@example.com',
+      now() from generate_series(1, %s) n"""
 
 KEYS = f"""
     insert into public.virtual_keys (id, user_id, name, litellm_key_id, key_hash, key_preview, state, cap,

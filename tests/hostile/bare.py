@@ -10,7 +10,7 @@ import httpx
 
 from dev import supabase
 from dev.child import Child
-from dev.stack import ROOT, free_port
+from dev.stack import ROOT, UNHURRIED, free_port
 from tests.hostile.evidence import Evidence
 from tests.support import Connection, Database, SqlServer, User
 
@@ -45,6 +45,7 @@ class Bare:
             )
             child = Child(part, server.home / f"{database.name}.supabase.log", {})
             child.spawn()
+            db.execute(UNHURRIED)
             bare = cls(part.url, keys, database, db, evidence)
             try:
                 child.wait_ready()

@@ -130,12 +130,13 @@ def test_an_anonymous_person_is_granted_when_they_convert_and_once(bare: Bare) -
     for user_id in ids:
         bare.db.execute("insert into auth.users (id, is_anonymous) values (%s, true)", [user_id])
         assert bare.credits(user_id) == 0
-    change_user(bare, ids[0], email=address)  # not converted while it still says anonymous
+    confirmed = {"email_confirmed_at": "2026-11-24"}
+    change_user(bare, ids[0], email=address, **confirmed)  # not converted while it still says anonymous
     assert bare.credits(ids[0]) == 0
     change_user(bare, ids[0], is_anonymous=False)
     assert bare.credits(ids[0]) == GRANT
     for user_id, spelling in zip(ids[1:], (address.upper(), address.replace("@", "+2@")), strict=True):
-        change_user(bare, user_id, email=spelling, is_anonymous=False)
+        change_user(bare, user_id, email=spelling, is_anonymous=False, **confirmed)
         assert bare.credits(user_id) == 0
     change_user(bare, ids[0], is_anonymous=True, email=None)
     change_user(bare, ids[0], is_anonymous=False, email=f"{unique()}@example.com")

@@ -39,6 +39,7 @@ def world(homes: Path) -> Iterator[World]:
         Stack(homes / "backlog") as stack,
         psycopg.connect(stack.superuser_url("keyfund"), autocommit=True) as db,
     ):
+        stack.unhurry()
         yield World(stack, db, partial(sign_up_at, stack.env))
 
 

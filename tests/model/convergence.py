@@ -45,6 +45,7 @@ def converge(world: World) -> None:
     for row in world.rows(ACCOUNTS):
         person = world.person(str(row["user_id"]))
         assert person is not None
+        check_status(world, person, row["status"])
         check_wallet(world, person, row)
         check_keys(world, person)
 
@@ -105,6 +106,13 @@ def look_again(world: World, person: Person) -> None:
     for row in world.key_rows(person):
         world.rows("select keyfund.resync_key(k) from public.virtual_keys k where id = %s", row["id"])
     world.rows("select keyfund.touch_account(%s)", person.id)
+
+
+def check_status(world: World, person: Person, status: str) -> None:
+    """Who is gone is a tombstone, whatever was taken back; every ban is over by now."""
+    assert not world.is_banned(person)
+    wanted = "deleted" if person.gone else "suspended" if person.held else "active"
+    assert status == wanted, (person, status)
 
 
 def check_wallet(world: World, person: Person, row: dict[str, Any]) -> None:

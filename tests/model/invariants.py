@@ -47,6 +47,9 @@ def check(world: World) -> None:
     credits_are_explained(world)
     each_payment_counts_once(world)
     each_identity_is_granted_once(world)
+    nobody_acts_who_may_not(world)
+    nothing_personal_is_left_of_who_is_gone(world)
+    status_follows_its_reasons(world)
     nobody_spends_beyond_their_wallet(world)
     no_key_spends_beyond_its_cap(world)
     nobody_is_charged_for_more_than_they_spent(world)
@@ -75,6 +78,26 @@ def each_identity_is_granted_once(world: World) -> None:
     granted = [str(one["user_id"]) for one in world.rows(GRANTS)]
     identities = [person.identity for person in world.people if person.id in granted]
     assert len(set(identities)) == len(identities) == len(granted)
+
+
+def nobody_acts_who_may_not(world: World) -> None:
+    """Who is gone makes nothing more and has no key that we want alive; nor does who is banned order."""
+    assert world.trespasses == []
+    for person in world.people:
+        states = {row["state"] for row in world.key_rows(person)}
+        buried = world.rows("select from public.profiles where id = %s and status = 'deleted'", person.id)
+        assert not buried or states <= {"revoked"}, (person, states)
+
+
+def nothing_personal_is_left_of_who_is_gone(world: World) -> None:
+    assert world.rows("select id from public.profiles where status = 'deleted' and email is not null") == []
+
+
+def status_follows_its_reasons(world: World) -> None:
+    """Suspended exactly while there is a reason; deleted for good."""
+    for row in world.rows("select id, status, suspended_at, banned_until from public.profiles"):
+        reasons = row["suspended_at"] is not None or row["banned_until"] is not None
+        assert row["status"] in ("deleted", "suspended" if reasons else "active"), row
 
 
 def nobody_spends_beyond_their_wallet(world: World) -> None:

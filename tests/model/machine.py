@@ -176,6 +176,22 @@ class Machine(RuleBasedStateMachine):
     def delete_user(self, number: int) -> None:
         self.world.delete_user(self.someone(number))
 
+    @precondition(lambda self: len(self.world.people) > 2)
+    @rule(number=NUMBER, noticed=st.booleans())
+    def soft_delete_user(self, number: int, noticed: bool) -> None:
+        self.world.soft_delete_user(self.someone(number), noticed=noticed)
+
+    @precondition(lambda self: any(person.gone for person in self.world.people))
+    @rule(number=NUMBER)
+    def take_deletion_back(self, number: int) -> None:
+        """Which revives nothing."""
+        gone = [person for person in self.world.people if person.gone]
+        self.world.take_deletion_back(gone[number % len(gone)])
+
+    @rule(number=NUMBER, seconds=st.sampled_from([0, 30, 400]), noticed=st.booleans())
+    def ban(self, number: int, seconds: int, noticed: bool) -> None:
+        self.world.ban(self.someone(number), seconds, noticed=noticed)
+
     # ------------------------------------------------------------- payments
 
     @rule(number=NUMBER, package=PACKAGES, plan=PLANS)

@@ -47,8 +47,7 @@ WRONG_SQL = {
     ),
     "a refund withholds nothing": Change("withhold", "if v_change <> 0 then", "if false then"),
     "an address is granted credits each time it signs up": Change(
-        "grant_signup_credits", "on conflict (identity_hash) do nothing",
-        "on conflict (identity_hash) do update set created_at = now()",
+        "mailbox_of", "coalesce(nullif(split_part(v_local, '+', 1), ''), v_local)", "v_local",
     ),
     "a suspended account's keys stay alive": Change("is_suspended", "status <> 'active'", "false"),
     "the fee that a buyer bore counts as paid towards the price": Change(
@@ -61,6 +60,9 @@ WRONG_SQL = {
         "decide_review", "case when decide_review.in_part then keyfund.proportion(v_payment)",
         "case when decide_review.in_part then v_payment.credits",
     ),
+    "a ban is not seen": Change("ban_of", "when p_banned_until > now()", "when false"),
+    "a ban never ends": Change("ban_of", "when p_banned_until > now()", "when true"),
+    "a softly deleted user lives on": Change("ensure_account", "or v_user.deleted_at is not null", ""),
     "a fence that moves reaches no key": Change("fence_keys", "and k.state = 'active'", "and false"),
 }  # fmt: skip
 

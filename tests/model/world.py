@@ -33,6 +33,7 @@ from dev.paystack.dispute import Dispute
 from dev.paystack.outbox import Sending, Signed
 from dev.paystack.transaction import Transaction
 from dev.postgres import SUPERUSER
+from dev.stack import UNHURRIED
 from tests.conformance.standin import COSTS, StandIn
 from tests.model.bill import Bill
 from tests.model.clock import Clock
@@ -62,6 +63,7 @@ FENCED = """coalesce(k.successor_id, k.id) as of_key, p.status <> 'active' as su
 KEPT = Sending(deliver=False)
 
 ADMINISTRATOR = str(uuid4())
+MAKES = ("create_virtual_key", "rotate_virtual_key")
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,18 @@ class Change:
 
 @dataclass
 class Person:
-    """``identity``: people with the same one have the same normalised e-mail address."""
+    """``identity``: people with the same one have the same mailbox.
+
+    ``gone``: deleted, softly or not. ``held``: an administrator suspends them. ``banned_until``: by the
+    world's clock.
+    """
 
     id: str
     identity: int
     bill: Bill = field(default_factory=Bill)
+    gone: bool = False
+    held: bool = False
+    banned_until: float = 0
 
 
 class World:
@@ -101,6 +110,7 @@ class World:
         self.strings: dict[str, str] = {}
         self.mail: list[Signed] = []
         self.overdrafts: list[str] = []
+        self.trespasses: list[str] = []
         self.tampered: set[str] = set()
         self.bounds = {10, 20}
         self.caps: dict[str, float] = {}
@@ -114,6 +124,7 @@ class World:
         self._connect(database)
         self._assemble()
         self.database.execute("update keyfund.settings set signup_credits = %s", [SIGNUP_CREDITS])
+        self.database.execute(UNHURRIED)
         self.database.execute("insert into keyfund.administrators (user_id) values (%s)", [ADMINISTRATOR])
 
     def _connect(self, database: Database) -> None:
@@ -215,18 +226,50 @@ class World:
         email = f"Per.son{identity}+{number}@gmail.com"
         with as_role(self.database, "supabase_auth_admin"):
             self.database.execute(
-                "insert into auth.users (id, aud, role, email)"
-                " values (%s, 'authenticated', 'authenticated', %s)",
+                "insert into auth.users (id, aud, role, email, email_confirmed_at)"
+                " values (%s, 'authenticated', 'authenticated', %s, now())",
                 [person.id, email],
             )
         self.people.append(person)
         return person
 
     def delete_user(self, person: Person) -> None:
+        person.gone = True
         with as_role(self.database, "supabase_auth_admin"):
             self.database.execute("delete from auth.users where id = %s", [person.id])
 
+    def soft_delete_user(self, person: Person, *, noticed: bool) -> None:
+        """As GoTrue does; unnoticed, where our triggers are lost."""
+        person.gone = True
+        self._write_user("email = id || 'gone', deleted_at = now()", person, noticed)
+
+    def take_deletion_back(self, person: Person) -> None:
+        """By hand, as no API of Supabase's does."""
+        self._write_user("deleted_at = null, email = id || '@example.com'", person, True)
+        buried = "select from public.profiles where id = %s and status = 'deleted'"
+        person.gone = bool(self.rows(buried, person.id))  # or else nobody had noticed it
+
+    def ban(self, person: Person, seconds: int, *, noticed: bool) -> None:
+        """For no seconds: the ban is lifted."""
+        person.banned_until = self.clock.now() + seconds
+        until = f"now() + interval '{seconds} seconds'" if seconds else "null"
+        self._write_user(f"banned_until = {until}", person, noticed)
+
+    def _write_user(self, change: str, person: Person, noticed: bool) -> None:
+        with as_role(self.database, "supabase_auth_admin"):
+            if not noticed:
+                self.database.execute("reset role")
+                self.database.execute("set local session_replication_role = replica")
+            self.database.execute(f"update auth.users set {change} where id = %s".encode(), [person.id])
+
+    def is_banned(self, person: Person) -> bool:
+        return self.clock.now() < person.banned_until - 1  # the database has a clock of its own
+
+    def is_stopped(self, person: Person) -> bool:
+        return person.gone or person.held or self.is_banned(person)
+
     def set_status(self, person: Person, status: str) -> None:
+        person.held = status == "suspended"
         query = "update public.profiles set status = %s where id = %s and status <> 'deleted'"
         self.database.execute(query, [status, person.id])
 
@@ -243,6 +286,8 @@ class World:
 
         self.rest.act_as(person.id)
         row = self.engine.run(ask())
+        if row is not None and (person.gone or (function in MAKES and self.is_banned(person))):
+            self.trespasses.append(f"{function} by {person}")
         if row is not None and row["litellm_key_id"] is not None:
             self.strings[row["id"]] = row["litellm_key_id"]
         return row
@@ -288,8 +333,11 @@ class World:
     # ------------------------------------------------------------- payments
 
     def order(self, person: Person, package: str, plan: Plan) -> None:
+        before = len(self.sandbox.book.transactions)
         work = open_checkout(self.store, self.paystack, person.id, Wish(package), None)
         self.engine.run(_refusable(work), plan)
+        if len(self.sandbox.book.transactions) > before and (self.is_stopped(person)):
+            self.trespasses.append(f"a checkout by {person}")
 
     def pay(self, transaction: Transaction, right: bool, fields: Row) -> None:
         """Pay, and keep the webhook in the bag of mail."""

@@ -1,9 +1,11 @@
 """Acting on the database as its callers do: people who sign up, owners of keys, the service; and time."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from threading import Barrier
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -30,18 +32,26 @@ FENCES: Row = {
 }
 """What every key is held to besides its limits, until an operator changes it."""
 
+HEALED: Row = {"opened": 0, "changed": 0, "unbanned": 0, "closed": 0, "strays": 0}
+"""What the sweep says when it found nothing to mend."""
+
 
 # --- people -------------------------------------------------------------------------------------------------
 
 
 def sign_up(db: Connection, email: str | None = "", **columns: object) -> UUID:
-    """Insert a user as GoTrue does, and return their id. The e-mail is made up unless given (or None)."""
-    user_id = uuid4()
+    """Insert a user as GoTrue does where nothing is confirmed by hand, and return their id.
+
+    The e-mail is made up unless given (or None). Both kinds of address are confirmed unless told otherwise.
+    """
+    user_id, now = uuid4(), datetime.now(UTC)
     values = {
         "id": user_id,
         "aud": "authenticated",
         "role": "authenticated",
         "email": f"user-{user_id.hex[:12]}@example.com" if email == "" else email,
+        "email_confirmed_at": now if email is not None else None,
+        "phone_confirmed_at": now if "phone" in columns else None,
     } | columns
     statement = sql.SQL("insert into auth.users ({}) values ({})").format(
         sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(sql.Placeholder() * len(values))
@@ -57,6 +67,30 @@ def change_user(db: Connection, user_id: UUID, **columns: object) -> None:
     statement = sql.SQL("update auth.users set {} where id = %s").format(sql.SQL(", ").join(pairs))
     with as_role(db, "supabase_auth_admin"):
         db.execute(statement, [*columns.values(), user_id])
+
+
+def soften(user_id: UUID, value: str | None) -> str:
+    """What GoTrue leaves of an address when it deletes a user softly: base64url(sha256(id || address))."""
+    digest = sha256(f"{user_id}{value or ''}".encode()).digest()
+    return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def soft_delete(db: Connection, user_id: UUID) -> None:
+    """Delete a user as GoTrue's admin API does with `should_soft_delete`: in three updates."""
+    user = row(db, "select email, phone from auth.users where id = %s", user_id)
+    email, phone = soften(user_id, user["email"]), soften(user_id, user["phone"])[:15]
+    with db.transaction():
+        change_user(
+            db, user_id, email=email, phone=phone, encrypted_password=None, deleted_at=datetime.now(UTC)
+        )
+        change_user(db, user_id, raw_user_meta_data=Jsonb({}))
+        change_user(db, user_id, raw_app_meta_data=Jsonb({}))
+
+
+def ban(db: Connection, user_id: UUID, **lasting: float) -> None:
+    """Ban a user as GoTrue's admin API does with `ban_duration`; for no time: lift the ban."""
+    until = datetime.now(UTC) + timedelta(**lasting) if lasting else None
+    change_user(db, user_id, banned_until=until)
 
 
 def delete_user(db: Connection, user_id: UUID) -> None:
@@ -244,6 +278,7 @@ CLOCKED = """
     select table_schema, table_name, column_name from information_schema.columns
     where table_schema in ('public', 'keyfund') and data_type = 'timestamp with time zone'
       and table_name in (select tablename from pg_tables where schemaname in ('public', 'keyfund'))
+    union all values ('auth', 'users', 'banned_until')
 """
 
 

@@ -36,6 +36,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_balance": SIGNED_IN,
     "read_daily_balances": SIGNED_IN,
     "read_key_periods": SIGNED_IN,
+    "read_limits": SIGNED_IN | SERVICE_ALONE,
     "read_usage": SIGNED_IN,
     "read_own_backlog": SIGNED_IN,
     # Checkout and payments.
@@ -135,8 +136,10 @@ FUNCTIONS: dict[str, set[str]] = {
     "list_deletions": SERVICE_ALONE,
     "finish_deletions": SERVICE_ALONE,
     "redact_events": SERVICE_ALONE,
+    "forget_keys": SERVICE_ALONE,
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
+    "list_missing_triggers": SERVICE_ALONE,
     "beat_worker": SERVICE_ALONE,
     "check_installation": SERVICE_ALONE,
     "read_status": SERVICE_ALONE,
@@ -157,6 +160,7 @@ CALLED_BY_PEOPLE = {
     "rotate_virtual_key": "the caller's own keys alone",
     "resync_virtual_key": "the caller's own keys alone",
     "read_key_periods": "the caller's own keys alone",
+    "read_limits": "the installation's limits, nothing of anybody",
     "read_daily_balances": "the caller's own credits alone",
     "read_own_backlog": "the caller's own rows alone",
     "read_usage": "the caller's own usage; another's for administrators, whom it looks up itself",

@@ -90,6 +90,8 @@ def test_an_account_is_told_with_its_keys_and_how_it_stands(db: Connection, admi
         "email": "ana@example.com",
         "status": "active",
         "credits": 500,
+        "suspended_at": None,
+        "banned_until": None,
         "created_at": None,
         "keys": 2,
         "failing_keys": 0,

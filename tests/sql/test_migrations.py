@@ -13,9 +13,11 @@ from dev.prepared import REGIMES
 from dev.stack import ROOT
 from dev.supabase import Regime
 from tests.sql.acting import (
+    HEALED,
     account,
     all_by_service,
     append,
+    ban,
     by_owner,
     by_service,
     claim,
@@ -30,10 +32,11 @@ from tests.sql.acting import (
     refused,
     rows,
     sign_up,
+    soft_delete,
     synced_key,
     value,
 )
-from tests.support import Database, SqlServer
+from tests.support import Connection, Database, SqlServer
 
 MIGRATIONS, SEED = ROOT / "supabase" / "migrations", ROOT / "supabase" / "seed.sql"
 
@@ -52,7 +55,10 @@ def fresh(sql_server: SqlServer, request: pytest.FixtureRequest) -> Iterator[Dat
 def test_users_from_before_get_their_accounts(fresh: Database) -> None:
     user_id = uuid4()
     with fresh.connect() as db:
-        db.execute("insert into auth.users (id, email) values (%s, 'ana@example.com')", [user_id])
+        db.execute(
+            "insert into auth.users (id, email, email_confirmed_at) values (%s, 'ana@example.com', now())",
+            [user_id],
+        )
         supabase.apply_migrations(fresh.url(), MIGRATIONS)
         assert profile(db, user_id)["credits"] == 500
         assert [one["state"] for one in keys(db, user_id)] == ["placeholder"]
@@ -160,3 +166,55 @@ def test_no_ledger_moves_by_the_change_of_the_rule_and_older_payments_wait_to_be
             by_service(db, "record_reversals", **told, p_disputes=Jsonb([]))
         assert [payment(db, one)["withheld_credits"] for one in references] == due
         assert by_service(db, "list_unmeasured", p_after=None, p_limit=10) == []
+
+
+# ------------------------------------------------------- a database that has been lived in
+
+
+def test_a_database_of_before_is_brought_up_to_date_with_its_ledger_unchanged(
+    fresh: Database, tmp_path: Path
+) -> None:
+    """Bans, soft deletions and grants are followed by the sweep, not by the migrations."""
+    apply_older(fresh, tmp_path, MEASURED_SINCE)
+    supabase.apply_seed(fresh.url(), SEED)
+    with fresh.connect() as db:
+        db.execute("update public.credit_packages set active = true")
+        buyer, yahoo, banned, gone, suspended = (sign_up(db, email) for email in LIVED_IN)
+        unconfirmed = sign_up(db, "name+x@example.com", email_confirmed_at=None)
+        owner = sign_up(db, "name@example.com")
+        for user_id in (buyer, banned, gone):
+            synced_key(db, user_id)
+        credit(db, open_order(db, buyer))
+        finish(db, claim(db, buyer), spend_micros=123_456)
+        ban(db, banned, hours=1)
+        soft_delete(db, gone)
+        db.execute("update public.profiles set status = 'suspended' where id = %s", [suspended])
+        db.execute("update keyfund.settings set key_budget_duration = '30 days'")
+        before = kept(db)
+        supabase.apply_migrations(fresh.url(), MIGRATIONS)
+        assert kept(db) == before
+        assert value(db, "select key_budget_duration from keyfund.settings") == "30d"
+        assert by_service(db, "heal_accounts") == HEALED | {"changed": 1, "closed": 1}
+        assert [profile(db, one)["status"] for one in (banned, gone, suspended, buyer)] == [
+            "suspended",
+            "deleted",
+            "suspended",
+            "active",
+        ]
+        assert [profile(db, one)["credits"] for one in (unconfirmed, owner)] == [500, 500]
+        assert profile(db, sign_up(db, "x-2@yahoo.com"))["credits"] == 0
+        assert profile(db, yahoo)["credits"] == 500
+        assert value(db, "select count(*) from keyfund.audit_account(%s)", buyer) == 0
+
+
+LIVED_IN = ("ana@example.com", "x-1@yahoo.com", "banned@example.com", "gone@example.com", "held@example.com")
+
+
+def kept(db: Connection) -> list[list[dict[str, object]]]:
+    """The ledger, and what every account has."""
+    return [
+        rows(db, "select * from public.credit_ledger order by id"),
+        rows(db, "select id, credits, email from public.profiles order by id"),
+        rows(db, "select user_id, wallet_credits, booked_micros from keyfund.accounts order by 1"),
+        rows(db, "select id, state, key_hash, max_budget from public.virtual_keys order by id"),
+    ]

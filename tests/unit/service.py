@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from core.settings import Settings
 from webhook.app import build_app
+from webhook.examples import INSTALLATION
 
 SUPABASE = "http://supabase.test"
 REST = f"{SUPABASE}/rest/v1"
@@ -87,6 +88,7 @@ def supabase() -> Iterator[respx.MockRouter]:
         routes.post(f"{REST}/rpc/read_status").respond(json=STATUS)
         routes.post(f"{REST}/rpc/read_own_backlog").respond(json=OWN)
         routes.post(f"{REST}/rpc/is_administrator").respond(json=False)
+        routes.post(f"{REST}/rpc/read_limits").respond(json=INSTALLATION)
         yield routes
 
 

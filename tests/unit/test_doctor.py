@@ -11,6 +11,7 @@ import pytest
 from core.domain.models import Model
 from core.domain.routes import PATHS, PROOFLESS, Fences, RouteProof, RouteReport
 from core.domain.watch import describe_guard, describe_routes, stale_routes
+from operate.database import describe_tpm, describe_triggers
 from operate.finding import Verdict
 from operate.patient import refused_by
 from operate.prices import choose, dearest_call, describe_dearest, describe_prices, examine_models
@@ -177,3 +178,29 @@ def test_a_trial_knows_the_price_of_what_it_asks(
     model = Model("m", trial.mode, prices)
     assert trial.dollars(model, httpx.Response(200, json={"usage": usage})) == pytest.approx(dollars)
     assert trial.most_dollars(model) >= dollars
+
+
+# ------------------------------------------------------------ Keyfund's own database
+
+
+@pytest.mark.parametrize(
+    ("key_tpm_limit", "verdict", "told"),
+    [
+        (10_000, Verdict.WARNING, "A new key may use 10,000 tokens a minute: LiteLLM answers a prompt"),
+        (200_000, Verdict.OK, "A new key may use 200,000 tokens a minute."),
+    ],
+)
+def test_an_operator_is_told_how_much_a_new_key_may_use(
+    key_tpm_limit: int, verdict: Verdict, told: str
+) -> None:
+    finding = describe_tpm(key_tpm_limit)
+    assert finding.verdict is verdict
+    assert finding.text.startswith(told)
+
+
+def test_missing_triggers_are_named_with_what_puts_them_back() -> None:
+    assert describe_triggers([]).verdict is Verdict.OK
+    finding = describe_triggers(["keyfund_new_user", "keyfund_deleted_user"])
+    assert finding.verdict is Verdict.WARNING
+    assert "keyfund_new_user, keyfund_deleted_user" in finding.text
+    assert "select keyfund.follow_users();" in finding.text

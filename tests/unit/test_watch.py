@@ -115,8 +115,10 @@ async def test_only_administrators_are_told_which_fence_is_missing(
         rest.post(f"{REST}/rpc/read_status").respond(json={**STATUS, "litellm_warnings": ["Mind the gap."]})
         rest.post(f"{REST}/rpc/is_administrator").respond(json=is_administrator)
         async with running(make_settings()) as service:
+            rest.post(f"{REST}/rpc/list_missing_triggers").respond(json=["keyfund_new_user"])
             answer = await service.get("/api/status", token("ada"))
     assert answer.json()["litellm"]["warnings"] == told
+    assert answer.json()["supabase"]["missing_triggers"] == (["keyfund_new_user"] if is_administrator else [])
 
 
 @pytest.mark.parametrize(

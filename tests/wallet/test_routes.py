@@ -147,7 +147,9 @@ def stage(request: pytest.FixtureRequest, homes: Path, doors: ExitStack) -> Stac
     if request.param == "pinned":
         shared: Stack = request.getfixturevalue("stack")
         return shared
-    return doors.enter_context(Stack(homes / "newest", proxy=Proxy(release="newest")))
+    newest = doors.enter_context(Stack(homes / "newest", proxy=Proxy(release="newest")))
+    newest.unhurry()
+    return newest
 
 
 def test_the_table_knows_every_route(scene: Scene) -> None:

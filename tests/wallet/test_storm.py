@@ -59,6 +59,7 @@ class Settled:
 def workers(homes: Path) -> Iterator[Stack]:
     """Two LiteLLM workers that know of each other by Redis."""
     with Stack(homes / "workers", proxy=Proxy(workers=2, redis=True)) as running:
+        running.unhurry()
         yield running
 
 

@@ -82,8 +82,27 @@ PageSize = Annotated[int, Query(alias="limit", ge=1, le=1000, description="Keys 
 MOST_KEYS = 1000
 
 
+class Limits(BaseModel):
+    """``key_…``: of a new key; ``most_…``: the highest that one may be set to; the rest bounds an account.
+
+    Null: nothing does.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    key_rpm_limit: int
+    key_tpm_limit: int
+    key_budget_duration: str
+    most_rpm_limit: int | None
+    most_tpm_limit: int | None
+    most_max_budget: int | None
+    account_rpm_limit: int | None
+    account_tpm_limit: int | None
+    keys_per_account: int
+
+
 class Keys(BaseModel):
     keys: list[ListedKey]
+    limits: Limits
     litellm: LiteLLMState
     next: UUID | None = Field(default=None, description="Where the next page begins; null: this is the last.")
 
@@ -93,13 +112,14 @@ async def list_keys(
 ) -> Keys:
     """The caller's active and blocked keys, newest first, and whether LiteLLM answers."""
     store = services.store_of(caller)
-    page, periods, litellm = await asyncio.gather(
+    page, periods, limits, litellm = await asyncio.gather(
         store.list_keys(str(after) if after else None, page_size),
         store.read_key_periods(),
+        store.read_limits(),
         describe_litellm(services),
     )
     keys = [ListedKey(**row, period=Period(**periods.get(row["id"], {}))) for row in page.rows]
-    return Keys(keys=keys, litellm=litellm, next=page.next("id"))
+    return Keys(keys=keys, limits=Limits(**limits), litellm=litellm, next=page.next("id"))
 
 
 async def create_key(

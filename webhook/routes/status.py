@@ -42,8 +42,18 @@ class PaystackStatus(BaseModel):
     configured: bool
 
 
+class SupabaseStatus(BaseModel):
+    """``missing_triggers``: ours on auth.users that are lost, for administrators alone.
+
+    Until they are back the worker's sweep follows users, within a minute.
+    """
+
+    missing_triggers: list[str]
+
+
 class Status(BaseModel):
     litellm: LiteLLMStatus
+    supabase: SupabaseStatus
     paystack: PaystackStatus
     backlog: Backlog
     backlog_of: Literal["account", "everybody"] = Field(
@@ -66,6 +76,9 @@ async def read(caller: CallerHere, services: ServicesHere) -> Status:
             last_ok_at=status["litellm_last_ok_at"],
             # Nobody else is told of a fence that is missing.
             warnings=status["litellm_warnings"] if is_administrator else [],
+        ),
+        supabase=SupabaseStatus(
+            missing_triggers=await services.parts.store.list_missing_triggers() if is_administrator else []
         ),
         paystack=PaystackStatus(configured=services.parts.paystack is not None),
         backlog=_backlog(status if is_administrator else own),

@@ -159,6 +159,8 @@ export interface Concerns {
   parked_keys: number;
   self_dealings: number;
   large_adjustments: number;
+  waiting_grants: number;
+  missing_triggers: number;
   reconciliation: { differences: number } | null;
   drift: { differences: number } | null;
 }
@@ -199,6 +201,8 @@ export interface FoundAccount {
   user_id: string;
   email: string | null;
   status: "active" | "suspended" | "deleted";
+  suspended_at: string | null;
+  banned_until: string | null;
   credits: number;
   created_at: string;
   keys: number;

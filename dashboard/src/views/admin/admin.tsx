@@ -53,6 +53,8 @@ const KINDS: [Exclude<keyof Concerns, "reconciliation" | "drift">, string, strin
   ["failing_events", "event of Paystack’s fails", "events of Paystack’s fail"],
   ["parked_accounts", "wallet is parked", "wallets are parked"],
   ["parked_keys", "key is parked", "keys are parked"],
+  ["waiting_grants", "sign-up grant waits for the hour’s ceiling", "sign-up grants wait for the hour’s ceiling"],
+  ["missing_triggers", "trigger on Supabase’s users is missing", "triggers on Supabase’s users are missing"],
   ["refused_not_returned", "refused payment is not given back", "refused payments are not given back"],
   ["paid_after_deletion", "payment came for a deleted account", "payments came for deleted accounts"],
   ["self_dealings", "deed of an administrator for their own account, in the audit log", "deeds of administrators for their own accounts, in the audit log"],

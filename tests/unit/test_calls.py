@@ -1,0 +1,45 @@
+"""What PostgREST's errors mean to us, and what of them may be told."""
+
+import pytest
+from postgrest import APIError
+
+from core.errors import RefusedError
+from core.store.calls import execute
+
+
+class Failing:
+    """A query that PostgREST refuses."""
+
+    def __init__(self, code: str, message: str, details: str = "") -> None:
+        self.error = APIError({"code": code, "message": message, "details": details, "hint": None})
+
+    async def execute(self) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        (
+            "23514",
+            'new row for relation "virtual_keys" violates check constraint "virtual_keys_name_check"',
+            'database_23514: The database refused this: constraint "virtual_keys_name_check".',
+        ),
+        (
+            "23505",
+            'duplicate key value violates unique constraint "transactions_provider_id_key"',
+            'database_23505: The database refused this: constraint "transactions_provider_id_key".',
+        ),
+        (
+            "23502",
+            'null value in column "rpm_limit" of relation "virtual_keys" violates not-null constraint',
+            'database_23502: The database refused this: column "rpm_limit".',
+        ),
+        ("22003", "integer out of range", "database_22003: The database refused this."),
+        ("P0001", 'no "sk-secret" here', "database_p0001: The database refused this."),
+    ],
+)
+async def test_a_refusal_names_its_constraint_and_nothing_else(code: str, message: str, told: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        await execute(Failing(code, message, details="Failing row contains (sk-secret, ana@example.com)."))
+    assert (str(caught.value), caught.value.status) == (told, 500)
