@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import LiteralString, Self
 
 import psycopg
 
@@ -27,6 +27,9 @@ from dev.reaper import Reaper
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ROOT / "dev" / "packages.sql"  # on sale here, at rates of its own
+CROWDED = (
+    "update keyfund.settings set signup_grants_per_hour = 1000"  # who tries a stack signs many people up
+)
 UNHURRIED = """
     update keyfund.settings set signup_grants_per_hour = null, key_creations_per_hour = null,
       key_rotations_per_hour = null, key_changes_per_hour = null, key_unblocks_per_hour = null,
@@ -216,6 +219,7 @@ class Stack:
         applied = supabase.apply_migrations(self.env["DATABASE_URL"], ROOT / "supabase" / "migrations")
         supabase.apply_seed(self.env["DATABASE_URL"], ROOT / "supabase" / "seed.sql")
         supabase.apply_seed(self.env["DATABASE_URL"], PACKAGES)
+        self.set_up(CROWDED)
         self.report(f"{len(applied)} migrations", time.monotonic() - began)
 
     def superuser_url(self, database: str) -> str:
@@ -224,8 +228,11 @@ class Stack:
 
     def unhurry(self) -> None:
         """Let hundreds sign up and change keys within an hour: for tests and benchmarks alone."""
+        self.set_up(UNHURRIED)
+
+    def set_up(self, settings: LiteralString) -> None:
         with psycopg.connect(self.superuser_url("keyfund"), autocommit=True) as connection:
-            connection.execute(UNHURRIED)
+            connection.execute(settings)
 
     def start_part(self, name: str) -> None:
         """Start one part, or one that was stopped, on the port that it had."""

@@ -171,8 +171,9 @@ def test_a_range_of_days_that_is_none_is_refused(
 
 
 def test_days_to_come_have_no_balance_yet(db: Connection, user_id: UUID) -> None:
-    read = "select * from read_daily_balances(keyfund.today() + %s, keyfund.today() + %s)"
+    today = value(db, "select keyfund.today()")
+    read = "select * from read_daily_balances(%(today)s::date + %(first)s, %(today)s::date + %(last)s)"
     with as_role(db, "authenticated", str(user_id)):
-        assert db.execute(read, [1, 30]).fetchall() == []
-        assert len(db.execute(read, [0, 30]).fetchall()) == 1
+        assert db.execute(read, {"today": today, "first": 1, "last": 30}).fetchall() == []
+        assert len(db.execute(read, {"today": today, "first": 0, "last": 30}).fetchall()) == 1
         assert db.execute("select * from read_daily_balances('9999-01-01', '9999-01-02')").fetchall() == []

@@ -135,6 +135,7 @@ async def test_what_everybody_waits_for_is_told_to_administrators_alone(
     everybody = {"keys": 80, "events": 9, "parked": 3, "oldest_seconds": 600}
     with supabase() as rest:
         rest.post(f"{REST}/rpc/read_status").respond(json={**STATUS, **everybody})
+        rest.post(f"{REST}/rpc/list_missing_triggers").respond(json=[])
         rest.post(f"{REST}/rpc/is_administrator").respond(json=is_administrator)
         async with running(make_settings()) as service:
             answer = await service.get("/api/status", token("ada"))
