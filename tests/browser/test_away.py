@@ -32,7 +32,7 @@ def test_a_checkout_that_paystack_did_not_open_is_not_called_under_way(person: V
     world.stack.stop_part("paystack")
     person.page.get_by_label("Currency").select_option("USD")
     with person.page.expect_popup():
-        person.button("Buy Starter for USD 10.00").click()
+        person.button("Buy Starter for USD 11.00").click()
     person.sees("Paystack cannot be reached.")
     expect(person.page.locator("ul.payments").get_by_text("Not opened").first).to_be_visible(timeout=30_000)
     expect(person.page.get_by_text("Payment under way")).to_be_hidden()

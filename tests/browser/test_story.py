@@ -28,7 +28,7 @@ def test_a_person_signs_up_spends_buys_and_goes_on(visitor: Visitor, world: Worl
     visitor.go("Credits")
     page.get_by_label("Currency").select_option("USD")
     with page.expect_popup() as opened:
-        visitor.button("Buy Starter for USD 10.00").click()
+        visitor.button("Buy Starter for USD 11.00").click()
     visitor.sees("Payment under way")
     visitor.sees("Waiting for your payment at Paystack.")
     checkout = opened.value
