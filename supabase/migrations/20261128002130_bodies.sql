@@ -6,13 +6,13 @@
 create function keyfund.is_no_text(p_text text) returns boolean
 language plpgsql immutable set search_path = '' as $$
 begin
-  return coalesce(json_typeof(p_text::json) <> 'string', false);
+  return coalesce(json_typeof(p_text::json) in ('array', 'object'), false);
 exception when invalid_text_representation then
   return false;
 end;
 $$;
 comment on function keyfund.is_no_text(text) is
-  'Whether a text is a JSON list, object, number, boolean or null: what a caller gives who means no text.';
+  'Whether a text is a JSON list or object: what a caller gives who means no text. A number is a name like any other.';
 
 create or replace function keyfund.check_limits(p_name text, p_max_budget integer, p_rpm_limit integer, p_tpm_limit integer) returns void
 language plpgsql set search_path = '' as $$
@@ -21,7 +21,7 @@ begin
     perform keyfund.refuse(400, 'invalid_name', 'A name has between 1 and 100 characters.');
   end if;
   if (select auth.uid()) is not null and keyfund.is_no_text(p_name) then
-    perform keyfund.refuse(400, 'invalid_name', 'A name is text: not a number, a list or the like.');
+    perform keyfund.refuse(400, 'invalid_name', 'A name is text: not a list and not an object.');
   end if;
   if p_max_budget < 0 then
     perform keyfund.refuse(400, 'invalid_max_budget', 'max_budget is a number of US cents, 0 or more.');

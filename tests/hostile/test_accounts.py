@@ -335,7 +335,7 @@ def test_a_cap_never_moves_money(bare: Bare) -> None:
 
 
 NAMES = [
-    "a\r\nx-injected: yes", "sk-kf-" + "0" * 64, '{"max_budget": 1e9}', "x', max_budget = 99999 --",
+    "a\r\nx-injected: yes", "sk-kf-" + "0" * 64, '{"max_budget": 1e9', "x', max_budget = 99999 --",
     "<script>alert(1)</script>", "{{7*7}}", "../../key/delete", "metadata[keyfund]=x",
     "\u202e\u0000".replace("\u0000", ""), "x" * 100, "👩‍👩‍👧" * 20, "\ud7ff\ue000", "%00", "null",
 ]  # fmt: skip

@@ -62,14 +62,17 @@ def wallet_credits(world: World, user: User) -> int:
 
 def test_an_order_is_the_caller_s_whoever_is_named_in_it(world: World) -> None:
     attacker, victim = world.sign_up(), world.sign_up()
+    """Names of others are refused, in the body and in the address; a header says nothing."""
     named = {"user_id": victim.id, "p_user_id": victim.id, "email": "x@example.com",
              "currency": "USD", "reference": "kf-mine", "callback_url": "https://evil.example", "metadata": {"credits": 10**9}}  # fmt: skip
     headers = {"authorization": f"Bearer {attacker.token}", "x-user-id": victim.id}
-    answer = world.http.post(
-        f"{world.env['WEBHOOK_BASE_URL']}/api/credits/checkout?user_id={victim.id}",
-        headers=headers,
-        json={"package_id": "starter-ngn", **named},
-    )
+    url, wanted = f"{world.env['WEBHOOK_BASE_URL']}/api/credits/checkout", {"package_id": "starter-ngn"}
+    for name, value in named.items():
+        body = {**wanted, name: value}
+        assert world.http.post(url, headers=headers, json=body).status_code == 422
+    asked = f"{url}?user_id={victim.id}"
+    assert world.http.post(asked, headers=headers, json=wanted).status_code == 422
+    answer = world.http.post(url, headers=headers, json=wanted)
     assert answer.status_code == 201
     order = answer.json()
     assert (order["amount"], order["currency"], order["credits"]) == (PRICE, "NGN", 500)

@@ -93,7 +93,7 @@ def test_a_day_without_litellm_parks_nothing_and_catches_up(world: World) -> Non
     assert number(world, "select count(*) from keyfund.gateways where opened_at is not null") == 1
     parked = "where revision > confirmed_revision and next_attempt_at is null"
     assert number(world, f"select count(*) from keyfund.accounts {parked}") == 0
-    status = world.api(people[0], "GET", "/api/status").json()
+    status = world.api(world.administrator(), "GET", "/api/status").json()
     assert status["litellm"]["connected"] is False
     assert status["backlog"]["keys"] >= ACCOUNTS
     # The breaker spares the rows: hardly any was tried, whatever the number of hours.

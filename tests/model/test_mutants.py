@@ -18,7 +18,8 @@ from tests.model.test_model import SETTINGS
 from tests.model.world import Change
 from tests.support import SqlServer
 
-TRIES = settings(SETTINGS, max_examples=60, phases=[Phase.generate])
+LONG = bool(os.environ.get("LONG"))
+TRIES = settings(SETTINGS, max_examples=600 if LONG else 60, phases=[Phase.generate])
 
 CREDIT = """v_entry := keyfund.append_entry(v_payment.user_id, v_payment.credits, 'purchase',"""
 
@@ -31,11 +32,6 @@ WRONG_SQL = {
     ),
     "what was spent before LiteLLM forgot it can be spent again": Change(
         "budget_micros", "- p_account.booked_micros + p_account.seen_micros", ""
-    ),
-    "each string of a rotated key may spend the whole cap": Change(
-        "cap_cents",
-        "greatest(0, keyfund.bound_cents(p_key) - keyfund.taken_cents(p_key))",
-        "p_key.max_budget",
     ),
     "an unknown outcome of the wallet is not waited out": Change(
         "finish_push", "v_settled := v_account.unsettled_until is null or v_account.unsettled_until <= now()",
@@ -63,14 +59,19 @@ WRONG_SQL = {
     "a ban is not seen": Change("ban_of", "when p_banned_until > now()", "when false"),
     "a ban never ends": Change("ban_of", "when p_banned_until > now()", "when true"),
     "a softly deleted user lives on": Change("ensure_account", "or v_user.deleted_at is not null", ""),
+    "each string of a rotated key may spend the whole cap": Change(
+        "cap_cents",
+        "greatest(0, keyfund.bound_cents(p_key) - keyfund.taken_cents(p_key))",
+        "p_key.max_budget",
+    ),
     "a fence that moves reaches no key": Change("fence_keys", "and k.state = 'active'", "and false"),
 }  # fmt: skip
 
 
-SOME = len(WRONG_SQL) if os.environ.get("LONG") else 4
+SOME = len(WRONG_SQL) if LONG else 4
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600 if LONG else 600)
 @pytest.mark.parametrize("change", list(WRONG_SQL.values())[:SOME], ids=list(WRONG_SQL)[:SOME])
 def test_a_database_that_is_wrong_is_found_out(sql_server: SqlServer, change: Change) -> None:
     is_found_out(sql_server, change)
@@ -96,13 +97,18 @@ async def _waits_for_no_count(self: Any, key: WantedKey) -> KeyResult | None:
 
 WRONG_PYTHON: dict[str, tuple[str, Callable[..., Any]]] = {
     "a lower spend is not looked at": ("_decide_budget", _does_not_look_back),
-    "a new string does not wait for what the former one spent": ("_push_key", _waits_for_no_count),
     "a key is not read back": ("_converge", _believes_every_200),
+    "a new string does not wait for what the former one spent": ("_push_key", _waits_for_no_count),
 }
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("method", "wrong"), WRONG_PYTHON.values(), ids=WRONG_PYTHON)
+SOME_PYTHON = len(WRONG_PYTHON) if LONG else 2
+
+
+@pytest.mark.timeout(3600 if LONG else 600)
+@pytest.mark.parametrize(
+    ("method", "wrong"), list(WRONG_PYTHON.values())[:SOME_PYTHON], ids=list(WRONG_PYTHON)[:SOME_PYTHON]
+)
 def test_a_pusher_that_is_wrong_is_found_out(
     sql_server: SqlServer, method: str, wrong: Callable[..., Any]
 ) -> None:

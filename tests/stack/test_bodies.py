@@ -36,7 +36,7 @@ def names(site: Site, who: UUID) -> list[str]:
     return [name for (name,) in rows]
 
 
-@pytest.mark.parametrize("name", [[], ["a"], {}, {"a": 1}, 5, -1.5, True, False], ids=json.dumps)
+@pytest.mark.parametrize("name", [[], ["a"], {}, {"a": 1}], ids=json.dumps)
 def test_a_name_that_is_no_text_is_refused(site: Site, user_id: UUID, name: Any) -> None:
     answer = call(site, user_id, "create_virtual_key", {"name": name})
     assert (*told(answer), answer.json()["details"]) == (400, "PT400", "invalid_name")
@@ -47,7 +47,7 @@ def test_a_name_that_is_no_text_is_refused(site: Site, user_id: UUID, name: Any)
 
 
 @pytest.mark.parametrize(
-    "name", ["[draft] laptop", "{x", "a 5", "5a", "5 keys", "true love", '"quoted"', "–"]
+    "name", ["2026", "true", "[draft] laptop", "{x", "a 5", "5a", "5 keys", "true love", '"quoted"', "–"]
 )
 def test_the_control_a_text_is_a_name(site: Site, user_id: UUID, name: str) -> None:
     assert call(site, user_id, "create_virtual_key", {"name": name}).json()["name"] == name

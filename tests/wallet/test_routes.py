@@ -96,11 +96,10 @@ OPEN_WITHOUT_A_LIST = frozenset(
         "GET /v1/batches",
         "GET /v1/batches/{batch_id}",
         "POST /v1/realtime/client_secrets",
-        "POST /openai_passthrough/{endpoint}",
         "DELETE /v1/files/{file_id}",
     )
 )
-"""Those of them that are answered: with what another customer owns, or with the operator's own account."""
+"""Those of them that are answered: with what another customer owns, or in the operator's name."""
 
 
 @dataclass(frozen=True)
