@@ -10,7 +10,7 @@ import pytest
 from dev.stack import Stack
 from tests.books.ledger import Ledger
 
-ACCOUNTS = 20_000 if os.environ.get("LONG") else 2_000
+ACCOUNTS = 20_000 if os.environ.get("LONG") else 5_000
 
 
 @pytest.fixture(scope="package")

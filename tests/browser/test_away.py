@@ -9,6 +9,7 @@ AWAY_SECONDS = 60
 
 
 def test_litellm_goes_and_comes_back_while_somebody_works(person: Visitor, world: World) -> None:
+    person.expect_refusals(503)  # of the list of models, which is LiteLLM's own
     expect(person.status_line).to_contain_text("LiteLLM is connected.", timeout=30_000)
     world.stack.stop_part("litellm")
     person.create_key("made meanwhile")
