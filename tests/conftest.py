@@ -31,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(LAST if path.parent.name == LAST else str(path)))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests said, such as what an attack came to: the fixture `say` keeps it."""
+    passed = terminalreporter.getreports("passed")
+    lines = [str(line) for report in passed for name, line in report.user_properties if name == "said"]
+    if lines:
+        terminalreporter.section("the wallet and the provider's bill")
+        terminalreporter.write_line("\n".join(dict.fromkeys(lines)))
+
+
 @pytest.fixture(scope="session")
 def run_folder(testrun_uid: str) -> Path:
     """A folder in `.stack` for what this run writes; those of ended runs are removed."""

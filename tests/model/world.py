@@ -316,12 +316,18 @@ class World:
         return charge
 
     def watch_caps(self) -> None:
-        """The highest cap that each key had, in micro-dollars, since people may spend up to each in turn."""
-        query = """select id, keyfund.bound_cents(k) as cents from public.virtual_keys k
-            where successor_id is null and state <> 'placeholder'"""
+        """The highest cap that each key had, in micro-dollars, since people may spend up to each in turn.
+
+        Until a change is confirmed, that is what LiteLLM still shows of the key.
+        """
+        query = """select id, keyfund.bound_cents(k) as cents, revision > confirmed_revision as pending
+            from public.virtual_keys k where successor_id is null and state <> 'placeholder'"""
+        shown = self._key_budgets()
         for row in self.rows(query):
+            key_id = str(row["id"])
             cap = math.inf if row["cents"] is None else row["cents"] * 10_000
-            self.caps[str(row["id"])] = max(cap, self.caps.get(str(row["id"]), 0))
+            before = shown.get(key_id, 0) * 10_000 if row["pending"] else 0
+            self.caps[key_id] = max(cap, before, self.caps.get(key_id, 0))
 
     def _check_overdraft(self, person: Person) -> None:
         """Judged when it is spent: a wallet may well fall below what was spent before."""

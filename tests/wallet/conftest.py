@@ -12,21 +12,12 @@ from tests.wallet.customers import Registry
 from tests.wallet.site import Site
 
 Say = Callable[[str], None]
-SAID = "said"
 
 
 @pytest.fixture
 def say(record_property: Callable[[str, object], None]) -> Say:
     """Puts a line below the run's results: what an attack came to is worth reading where nothing failed."""
-    return lambda line: record_property(SAID, line)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    passed = terminalreporter.getreports("passed")
-    lines = [str(line) for report in passed for name, line in report.user_properties if name == SAID]
-    if lines:
-        terminalreporter.section("the wallet and the provider's bill")
-        terminalreporter.write_line("\n".join(dict.fromkeys(lines)))
+    return lambda line: record_property("said", line)
 
 
 @pytest.fixture
