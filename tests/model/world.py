@@ -280,7 +280,7 @@ class World:
             try:
                 return dict(await execute(self.rest.rpc(function, arguments)))
             except RefusedError as refusal:
-                if refusal.status not in (403, 404, 409):
+                if refusal.status not in (403, 404, 409) and refusal.code != "beyond_ceiling":
                     raise
                 return None
 
