@@ -201,7 +201,7 @@ begin
   set status = 'success', provider_status = 'success', provider_id = p_provider_id, paid_amount = p_paid_amount,
       paid_currency = p_currency, paid_at = p_paid_at, verified_at = coalesce(verified_at, now()), credited_at = now(),
       next_verify_at = null, review_reason = null,
-      -- Who paid the price alone bore no fee, whoever tells of it.
+      -- A buyer who paid exactly the price paid no fee.
       borne_fee = coalesce(p_borne_fee, borne_fee, case when p_paid_amount = amount then 0 end),
       account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
   where id = v_payment.id;
@@ -271,8 +271,8 @@ language sql stable security definer set search_path = '' as $$
         else e.event = 'charge.success' end);
 $$;
 comment on function public.was_payment_heard_of(text, boolean) is
-  'Whether Paystack''s webhook told of the payment, or just now of its refunds and disputes: then it works, '
-  'whoever was first.';
+  'Whether Paystack''s webhook has told of the payment or, within a day, of its refunds and disputes. Then the webhook '
+  'works, even where the sweep handled the payment before it.';
 
 -- ----------------------------------------------------------------- remeasure
 

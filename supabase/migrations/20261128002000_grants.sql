@@ -1,7 +1,7 @@
 -- The sign-up grant is no faucet: on a confirmed address, once per mailbox, so many an hour.
 --
 -- A mailbox has many spellings; mailbox_of() makes one of them. An identity (a mailbox, or a phone number) is used up
--- only once it is confirmed: whoever signs up with somebody else's address takes nothing from them.
+-- only once it is confirmed: a person who signs up with somebody else's address takes nothing from them.
 -- Grants beyond the hour's ceiling wait in line, the longest waiting first, and the sweep gives them.
 -- Lock order: the turn to grant, then the profile, then the account, then its keys.
 
@@ -17,7 +17,7 @@ update keyfund.settings set signup_needs_confirmed_email = true where not signup
 
 alter table keyfund.signup_grants add column confirmed boolean not null default true;
 comment on column keyfund.signup_grants.confirmed is
-  'False: granted on an address that nobody has confirmed; whoever confirms it first takes the identity over.';
+  'False: granted on an address that nobody has confirmed. The first who confirms the address takes the identity over.';
 create index signup_grants_created_at_idx on keyfund.signup_grants (created_at);
 
 alter table keyfund.accounts add column grant_waits_since timestamptz;
@@ -155,7 +155,7 @@ $$;
 
 create function keyfund.has_room_to_grant(p_user_id uuid) returns boolean
 language sql stable set search_path = '' as $$
-  -- Whoever has waited longer is counted before this one.
+  -- Accounts that have waited longer are counted before this one.
   select s.signup_grants_per_hour is null or s.signup_grants_per_hour > (
       select count(*) from (
         select from keyfund.signup_grants where created_at > now() - interval '1 hour' limit s.signup_grants_per_hour) given)
@@ -226,7 +226,7 @@ comment on function keyfund.grant_signup_credits(auth.users) is
 update keyfund.signup_grants g set confirmed = false
 from auth.users u where u.id = g.user_id and not keyfund.is_confirmed(to_jsonb(u));
 
--- Who was granted on an address that nobody confirmed is looked at once more, and so is whoever confirmed it since.
+-- Accounts that were granted on an unconfirmed address are looked at again, and so are those that confirmed it since.
 update keyfund.accounts a set grant_settled = false, grant_checked_at = null
 where exists (select from keyfund.signup_grants g where g.user_id = a.user_id and not g.confirmed);
 update keyfund.accounts a set grant_settled = false, grant_checked_at = null
