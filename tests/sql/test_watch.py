@@ -37,3 +37,11 @@ def test_a_look_leaves_the_breaker_alone(db: Connection) -> None:
     may_look(db)
     record(db, "Mind the gap.")
     assert value(db, "select failures from keyfund.gateways where name = 'litellm'") == 1
+
+
+def test_nobody_looks_while_the_breaker_is_open(db: Connection) -> None:
+    for _ in range(3):
+        by_service(db, "report_gateway", p_name="litellm", p_ok=False, p_error="litellm_unreachable: Away.")
+    assert not may_look(db)
+    by_service(db, "report_gateway", p_name="litellm", p_ok=True)
+    assert may_look(db)
