@@ -1,42 +1,6 @@
 -- Reconciliation: whether Paystack, transactions, ledger, credits, wallets and usage agree, and where not.
 
-alter table keyfund.settings add column nightly_at time not null default '03:00';
-comment on column keyfund.settings.nightly_at is 'When the nightly reconciliation begins, in UTC.';
-
--- -------------------------------------------------------------------- chores
-
-create function keyfund.next_night() returns timestamptz
-language sql stable set search_path = '' as $$
-  select min(night) from keyfund.settings s,
-    lateral (select ((date_trunc('day', now() at time zone 'UTC') + days * interval '1 day') + s.nightly_at) at time zone 'UTC' as night
-      from generate_series(0, 1) as days) nights
-  where night > now();
-$$;
-
-create table keyfund.chores (
-  name text primary key,
-  due_at timestamptz not null
-);
-comment on table keyfund.chores is 'What is done once a night, by whichever worker claims it.';
-alter table keyfund.chores enable row level security;
-insert into keyfund.chores (name, due_at) values ('reconcile', keyfund.next_night());
-
-create function public.claim_chore(p_name text, p_lease_seconds integer) returns boolean
-language plpgsql security definer set search_path = '' as $$
-begin
-  update keyfund.chores set due_at = now() + make_interval(secs => p_lease_seconds) where name = p_name and due_at <= now();
-  return found;
-end;
-$$;
-comment on function public.claim_chore(text, integer) is 'True for the one worker whose turn it is; due again after the lease unless it is finished.';
-
-create function public.finish_chore(p_name text) returns void
-language sql security definer set search_path = '' as $$
-  update keyfund.chores set due_at = keyfund.next_night() where name = p_name;
-$$;
-comment on function public.finish_chore(text) is 'Done for tonight.';
-
--- --------------------------------------------------------------------- books
+set local check_function_bodies = off; -- a function may name what a later file makes
 
 create function public.open_books() returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -44,11 +8,8 @@ language sql stable security definer set search_path = '' as $$
     'accounts', (select count(*) from public.profiles where created_at <= now()),
     'credit_value_cents', (select credit_value_cents from keyfund.settings));
 $$;
-comment on function public.open_books() is 'Now, and how many accounts there are: what a reconciliation must have seen at its end.';
-
--- An account's entries about one payment, however many others it has.
-create index credit_ledger_payment_idx on public.credit_ledger (user_id, split_part(cause, ':', 2))
-  where kind in ('purchase', 'withheld');
+comment on function public.open_books() is
+  'Now, and how many accounts there are: what a reconciliation must have seen at its end.';
 
 create function keyfund.difference(p_check text, p_subject text, p_found text, p_expected text) returns jsonb
 language sql immutable set search_path = '' as $$
@@ -64,7 +25,7 @@ language sql stable set search_path = '' as $$
         where last.user_id = p_user_id order by last.id desc limit 1), 0) as last
     from public.credit_ledger l where l.user_id = p_user_id
   ), payments as (
-    select t.*, e.purchases, e.granted, e.withheld_entries from public.transactions t
+    select t.*, keyfund.granted(t) as bought, e.purchases, e.granted, e.withheld_entries from public.transactions t
     left join lateral (
       select count(*) filter (where l.kind = 'purchase') as purchases,
         coalesce(sum(l.delta) filter (where l.kind = 'purchase'), 0) as granted,
@@ -77,9 +38,10 @@ language sql stable set search_path = '' as $$
   -- transactions = ledger
   select keyfund.difference('ledger', 'payment ' || reference,
     format('%s entries of %s credits', purchases, granted),
-    case when credited_at is null then 'none' else format('1 entry of %s credits', credits) end)
+    case when credited_at is null then 'none' else format('1 entry of %s credits', bought) end)
   from payments where (purchases, granted) is distinct from
-    (case when credited_at is null then 0 else 1 end::bigint, case when credited_at is null then 0 else credits end::numeric)
+    (case when credited_at is null then 0 else 1 end::bigint,
+     case when credited_at is null then 0 else bought end::numeric)
   union all
   select keyfund.difference('ledger', 'payment ' || reference, status, 'success or reversed, as it is credited')
   from payments where credited_at is not null and status not in ('success', 'reversed')
@@ -96,24 +58,29 @@ language sql stable set search_path = '' as $$
   union all
   -- ledger = credits
   select keyfund.difference('credits', 'account ' || p_user_id, p.credits::text, e.total::text)
-  from public.profiles p, entries e where p.id = p_user_id and (p.credits, p.credits) is distinct from (e.total, e.last)
+  from public.profiles p, entries e
+  where p.id = p_user_id and (p.credits, p.credits) is distinct from (e.total, e.last)
   union all
-  select keyfund.difference('credits', 'wallet of account ' || p_user_id, coalesce(a.wallet_credits::text, 'no account'), e.wallet::text)
-  from entries e left join keyfund.accounts a on a.user_id = p_user_id where a.wallet_credits is distinct from e.wallet
+  select keyfund.difference('credits', 'wallet of account ' || p_user_id,
+    coalesce(a.wallet_credits::text, 'no account'), e.wallet::text)
+  from entries e left join keyfund.accounts a on a.user_id = p_user_id where a.wallet_credits is distinct
+    from e.wallet
   union all
   select keyfund.difference('credits', 'usage of account ' || p_user_id, e.used::text,
     (a.booked_micros / (s.credit_value_cents * 10000))::text)
   from entries e, keyfund.accounts a, keyfund.settings s
   where a.user_id = p_user_id and a.booked_micros / (s.credit_value_cents * 10000) <> e.used;
 $$;
-comment on function keyfund.audit_account(uuid) is 'What does not agree within the database: payments and ledger, ledger and credits.';
+comment on function keyfund.audit_account(uuid) is
+  'What does not agree within the database: payments and ledger, ledger and credits.';
 
 create function keyfund.describe_books(p_user_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object('user_id', p.id,
     'confirmed', coalesce(a.confirmed_at is not null, false),
     -- With a key parked the account's revision stays behind, but its wallet is confirmed.
-    'pushed', coalesce((a.revision = a.confirmed_revision or (a.next_attempt_at is null and a.refusals = 0)) and a.confirmed_at is not null
+    'pushed', coalesce((a.revision = a.confirmed_revision or (a.next_attempt_at is null and a.refusals = 0))
+      and a.confirmed_at is not null
       and coalesce(a.unsettled_until <= now(), true) and coalesce(a.lease_expires_at <= now(), true), false),
     'outstanding', coalesce(a.revision > a.confirmed_revision, false),
     'parked', coalesce(a.revision > a.confirmed_revision and a.next_attempt_at is null and a.refusals > 0, false),
@@ -134,7 +101,8 @@ language sql stable security definer set search_path = '' as $$
     order by p.id limit p_limit) page;
 $$;
 comment on function public.read_books(uuid, integer, timestamptz) is
-  'A page of accounts after that id: what LiteLLM should show of each, and what does not agree within the database.';
+  'A page of accounts after that id: what LiteLLM should show of each, and what does not agree within the '
+  'database.';
 
 create function public.read_book(p_user_id uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -149,7 +117,8 @@ language sql stable security definer set search_path = '' as $$
     'refunded_amount', t.refunded_amount, 'disputed_amount', keyfund.disputed_amount(t))), '[]')
   from public.transactions t where t.reference = any(p_references);
 $$;
-comment on function public.read_payments(text[]) is 'What we hold of these payments; references that are not ours are left out.';
+comment on function public.read_payments(text[]) is
+  'What we hold of these payments; references that are not ours are left out.';
 
 create function public.list_paid(p_after text, p_limit integer, p_from timestamptz, p_until timestamptz) returns jsonb
 language sql stable security definer set search_path = '' as $$
@@ -165,7 +134,7 @@ $$;
 comment on function public.list_paid(text, integer, timestamptz, timestamptz) is
   'References of orders of that time which we hold to be paid, after that one, and how many there are in all.';
 
--- ------------------------------------------------------------------- results
+-- -------------------------------------------------------------------- results
 
 create table keyfund.reconciliations (
   id bigint generated always as identity primary key,
@@ -178,7 +147,9 @@ create table keyfund.reconciliations (
 comment on table keyfund.reconciliations is 'What each reconciliation found; the last hundred are kept.';
 alter table keyfund.reconciliations enable row level security;
 
-create function public.record_reconciliation(p_began_at timestamptz, p_complete boolean, p_differences integer, p_report jsonb)
+create function public.record_reconciliation(
+  p_began_at timestamptz, p_complete boolean, p_differences integer, p_report jsonb
+)
 returns void
 language sql security definer set search_path = '' as $$
   insert into keyfund.reconciliations (began_at, complete, differences, report)
@@ -186,35 +157,19 @@ language sql security definer set search_path = '' as $$
   delete from keyfund.reconciliations where id <= (
     select id from keyfund.reconciliations order by id desc offset 100 limit 1);
 $$;
-comment on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) is 'Keeps a report for administrators.';
+comment on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) is
+  'Keeps a report for administrators.';
 
 create function public.read_reconciliation() returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
 begin
   perform keyfund.check_administrator();
+  perform keyfund.note('reconciliation_read', null);
   return (select to_jsonb(r) from keyfund.reconciliations r order by r.id desc limit 1);
 end;
 $$;
 comment on function public.read_reconciliation() is 'For administrators: the last reconciliation, check by check.';
 
-revoke all on function public.claim_chore(text, integer) from public, anon, authenticated, service_role;
-revoke all on function public.finish_chore(text) from public, anon, authenticated, service_role;
-revoke all on function public.open_books() from public, anon, authenticated, service_role;
-revoke all on function public.read_books(uuid, integer, timestamptz) from public, anon, authenticated, service_role;
-revoke all on function public.read_book(uuid) from public, anon, authenticated, service_role;
-revoke all on function public.read_payments(text[]) from public, anon, authenticated, service_role;
-revoke all on function public.list_paid(text, integer, timestamptz, timestamptz) from public, anon, authenticated, service_role;
-revoke all on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) from public, anon, authenticated, service_role;
-revoke all on function public.read_reconciliation() from public, anon, authenticated, service_role;
-grant execute on function public.claim_chore(text, integer) to service_role;
-grant execute on function public.finish_chore(text) to service_role;
-grant execute on function public.open_books() to service_role;
-grant execute on function public.read_books(uuid, integer, timestamptz) to service_role;
-grant execute on function public.read_book(uuid) to service_role;
-grant execute on function public.read_payments(text[]) to service_role;
-grant execute on function public.list_paid(text, integer, timestamptz, timestamptz) to service_role;
-grant execute on function public.record_reconciliation(timestamptz, boolean, integer, jsonb) to service_role;
-grant execute on function public.read_reconciliation() to authenticated;
-
-revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
-revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;
+revoke all on function public.open_books, public.read_books, public.read_book, public.read_payments,
+  public.list_paid, public.record_reconciliation, public.read_reconciliation from public, anon, authenticated,
+  service_role;

@@ -1,11 +1,69 @@
--- Pushing accounts to LiteLLM: claim, finish, fail, release; and the breaker that all pushers share.
+-- Pushing accounts to LiteLLM: claim, finish, fail, release.
+--
+-- Blocks and revocations overtake every other push, so people who block and unblock without end would keep
+-- everybody else waiting. Two rules bound that. An account whose owner changes its keys again and again is
+-- restless: of all restless accounts one is pushed at a time, in the order in which they became due, so they cost
+-- everybody else little, and each gets its turn. And of what is claimed at once a quarter is kept for what is not
+-- urgent.
 
--- --------------------------------------------------------------------- claim
+set local check_function_bodies = off; -- a function may name what a later file makes
 
-create function keyfund.lease_account(p_account keyfund.accounts, p_lease_seconds integer, p_key_limit integer) returns jsonb
+-- ---------------------------------------------------------------------- claim
+
+create function keyfund.list_due(p_urgent boolean, p_patient boolean, p_limit integer) returns setof uuid
+language sql stable set search_path = '' as $$
+  select a.user_id from keyfund.accounts a
+  where a.urgent = p_urgent and a.patient = p_patient and greatest(a.next_attempt_at,
+    a.calm_at) <= now() + interval '30 seconds'
+    and a.next_attempt_at <= now() and (a.lease_expires_at is null or a.lease_expires_at <= now())
+  order by greatest(a.next_attempt_at, a.calm_at) limit p_limit;
+$$;
+comment on function keyfund.list_due(boolean, boolean, integer) is
+  'Calm accounts of a class that are due, in the order of their turn.';
+
+create function keyfund.next_restless() returns setof uuid
+language sql stable set search_path = '' as $$
+  select a.user_id from keyfund.accounts a
+  where a.urgent in (true, false) and a.patient in (true, false)
+    and greatest(a.next_attempt_at, a.calm_at) > now() + interval '30 seconds'
+      and a.calm_at > now() + interval '30 seconds'
+    and a.next_attempt_at <= now() and (a.lease_expires_at is null or a.lease_expires_at <= now())
+    and not exists (
+      -- A holder that has not come back by then has died, or is very slow.
+      select from keyfund.accounts held
+      where held.lease_token is not null and held.claimed_at > now() - interval '10 seconds'
+        and keyfund.is_restless(held))
+  order by a.next_attempt_at limit 1;
+$$;
+comment on function keyfund.next_restless() is
+  'The restless account whose turn it is; none while another one is being pushed.';
+
+create function keyfund.choose_due(p_limit integer) returns setof uuid
+language sql stable set search_path = '' as $$
+  select due.user_id from (
+    select user_id, 1 as rank, 0 as place from keyfund.next_restless() as restless (user_id)
+    union all
+    select user_id, case when place <= p_limit / 4 then 2 else 4 end, place
+    from keyfund.list_due(false, false, p_limit) with ordinality as plain (user_id, place)
+    union all
+    select user_id, 3, place from keyfund.list_due(true, false, p_limit) with ordinality as urgent (user_id, place)
+    union all
+    select user_id, 3, place from keyfund.list_due(true, true, p_limit) with ordinality as urgent (user_id, place)
+    union all
+    select user_id, 5, place from keyfund.list_due(false, true, p_limit) with ordinality as patient (user_id, place)
+  ) due order by case when due.rank = 1 and p_limit < 4 then 6 else due.rank end, due.place limit p_limit;
+$$;
+comment on function keyfund.choose_due(integer) is
+  'Whom to claim: one who is restless, the quarter that is kept for what is not urgent, then what is, then the '
+  'rest, and what concerns everybody last.';
+
+create function keyfund.lease_account(
+  p_account keyfund.accounts, p_lease_seconds integer, p_key_limit integer
+) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   v_account keyfund.accounts;
+  v_suspended boolean := keyfund.is_suspended(p_account.user_id);
   v_keys jsonb;
 begin
   update keyfund.accounts
@@ -20,9 +78,11 @@ begin
   with outstanding as (
     select k.* from public.virtual_keys k
     where k.user_id = v_account.user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
-      and (k.next_attempt_at is null or k.next_attempt_at <= now() or k.state in ('blocked', 'revoked'))
+      and (k.next_attempt_at is null or k.next_attempt_at <= now() or k.state in ('blocked', 'revoked')
+        or v_suspended)
       and (k.refusals < (select parking_refusals from keyfund.settings) or k.next_attempt_at is not null)
-    order by k.state in ('blocked', 'revoked') desc, k.revision
+    -- Blocks first, then keys that LiteLLM has not seen: somebody waits for those.
+    order by k.state in ('blocked', 'revoked') or v_suspended desc, k.confirmed_at is null desc, k.revision
     limit p_key_limit
   ), sent as (
     update public.virtual_keys k set create_sent_at = coalesce(k.create_sent_at, now())
@@ -32,12 +92,16 @@ begin
     'id', o.id, 'key', o.litellm_key_id, 'key_hash', o.key_hash, 'name', o.name, 'state', o.state,
     'budget_cents', keyfund.cap_cents(k), 'budget_duration', o.budget_duration, 'previous_hash', o.previous_hash,
     'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'models', o.models, 'revision', o.revision,
-    'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null)), '[]'::jsonb)
+    'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null,
+    'of_key', coalesce(o.successor_id, o.id))
+    order by o.state in ('blocked', 'revoked') or v_suspended desc, o.confirmed_at is null desc, o.revision),
+      '[]'::jsonb)
   into v_keys from outstanding o join public.virtual_keys k on k.id = o.id;
   return (select jsonb_build_object(
     'user_id', v_account.user_id, 'token', v_account.lease_token, 'revision', v_account.revision,
     'budget_micros', keyfund.budget_micros(v_account), 'seen_micros', v_account.seen_micros,
-    'confirmed', v_account.confirmed_at is not null, 'keys', v_keys,
+    'confirmed', v_account.confirmed_at is not null, 'keys', v_keys, 'suspended', v_suspended, 'fences',
+      keyfund.fences(),
     'installation_id', s.installation_id, 'models', coalesce(to_jsonb(s.allowed_models), '[]'::jsonb),
     'rpm_limit', s.account_rpm_limit, 'tpm_limit', s.account_tpm_limit,
     'live_keys', case when v_account.confirmed_at is null then '[]'::jsonb else (
@@ -53,7 +117,9 @@ begin
 end;
 $$;
 
-create function public.claim_pushes(p_limit integer, p_lease_seconds integer, p_key_limit integer default 50) returns setof jsonb
+create function public.claim_pushes(
+  p_limit integer, p_lease_seconds integer, p_key_limit integer default 50
+) returns setof jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_account keyfund.accounts;
@@ -63,8 +129,9 @@ begin
   end if;
   for v_account in
     select * from keyfund.accounts
-    where next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
-    order by urgent desc, patient, next_attempt_at limit p_limit
+    where user_id = any (array(select keyfund.choose_due(least(p_limit, 1000))))
+      and next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
+    order by urgent desc, patient, greatest(next_attempt_at, calm_at)
     for update skip locked
   loop
     return next keyfund.lease_account(v_account, p_lease_seconds, p_key_limit);
@@ -72,16 +139,25 @@ begin
 end;
 $$;
 comment on function public.claim_pushes(integer, integer, integer) is
-  'Leases the accounts that are due, blocks and revocations first, changes that concern everybody last. None while the breaker is open.';
+  'Leases accounts that are due: blocks and revocations first but for the places that are kept for others, '
+  'changes that concern everybody last. None while the breaker is open.';
 
-create function public.claim_push(p_user_id uuid, p_lease_seconds integer, p_key_limit integer default 50) returns jsonb
+create function public.claim_push(
+  p_user_id uuid, p_lease_seconds integer, p_key_limit integer default 50
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_account keyfund.accounts;
 begin
-  select * into v_account from keyfund.accounts
-  where user_id = p_user_id and next_attempt_at is not null and (lease_expires_at is null or lease_expires_at <= now())
+  select * into v_account from keyfund.accounts a
+  where a.user_id = p_user_id and a.next_attempt_at is not null
+    and (a.lease_expires_at is null or a.lease_expires_at <= now())
     and not exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null)
+    -- A restless account has its turn in the worker's line while another one is pushed.
+    and not (keyfund.is_restless(a) and exists (
+      select from keyfund.accounts held
+      where held.lease_token is not null and held.claimed_at > now() - interval '10 seconds'
+        and keyfund.is_restless(held)))
   for update skip locked;
   if v_account.user_id is null then
     return null;
@@ -90,9 +166,10 @@ begin
 end;
 $$;
 comment on function public.claim_push(uuid, integer, integer) is
-  'Leases one account that has something outstanding; null when another process has it or LiteLLM is away.';
+  'Leases one account that has something outstanding; null when another process has it, LiteLLM is away, or it is '
+  'restless and another such is being pushed.';
 
--- ---------------------------------------------------- finish, fail, release
+-- ------------------------------------------------------ finish, fail, release
 
 create function keyfund.hold_lease(p_user_id uuid, p_token uuid) returns keyfund.accounts
 language plpgsql set search_path = '' as $$
@@ -114,7 +191,8 @@ begin
   return v_account;
 end;
 $$;
-comment on function keyfund.hold_lease(uuid, uuid) is 'The leased account, or null (and a second look at everything) for a process whose lease another now has.';
+comment on function keyfund.hold_lease(uuid, uuid) is
+  'The leased account, or null (and a second look at everything) for a process whose lease another now has.';
 
 create function keyfund.book_usage(p_account keyfund.accounts, p_spend_micros bigint) returns void
 language plpgsql set search_path = '' as $$
@@ -134,14 +212,18 @@ begin
   update keyfund.accounts set booked_micros = v_booked, seen_micros = p_spend_micros, lower_micros = null
   where user_id = p_account.user_id;
   if v_credits > 0 then
-    perform keyfund.append_entry(p_account.user_id, -v_credits, 'usage', 'usage:' || p_account.user_id || ':' || v_booked);
+    perform keyfund.append_entry(p_account.user_id, -v_credits, 'usage',
+      'usage:' || p_account.user_id || ':' || v_booked);
   end if;
 end;
 $$;
 comment on function keyfund.book_usage(keyfund.accounts, bigint) is
-  'Books what LiteLLM shows as spent: the difference of the two floors in whole credits, so no call is free and none counts twice.';
+  'Books what LiteLLM shows as spent: the difference of the two floors in whole credits, so no call is free and '
+  'none counts twice.';
 
-create function public.observe_spend(p_user_id uuid, p_token uuid, p_spend_micros bigint, p_user_is_missing boolean) returns jsonb
+create function public.observe_spend(
+  p_user_id uuid, p_token uuid, p_spend_micros bigint, p_user_is_missing boolean
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_account keyfund.accounts;
@@ -157,9 +239,11 @@ begin
   elsif p_user_is_missing or v_account.lower_micros is not null then
     v_verdict := 'new_epoch';
     update keyfund.accounts
-    set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null, revision = revision + 1
+    set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null,
+      revision = revision + 1
     where user_id = p_user_id;
-    -- What LiteLLM forgot of the user it may have forgotten of the keys: revoked ones may be alive again, new ones gone.
+    -- What LiteLLM forgot of the user it may have forgotten of the keys: revoked ones may be alive again, new ones
+    -- gone.
     update public.virtual_keys
     set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now()
     where user_id = p_user_id and confirmed_at is not null and confirmed_revision >= revision;
@@ -172,7 +256,8 @@ begin
 end;
 $$;
 comment on function public.observe_spend(uuid, uuid, bigint, boolean) is
-  'Books a user''s spend, or, when it went backwards twice in a row, starts a new epoch in which spent money stays spent. Returns the budget to push.';
+  'Books a user''s spend, or, when it went backwards twice in a row, starts a new epoch in which spent money '
+  'stays spent. Returns the budget to push.';
 
 create function public.recheck_keys(p_user_id uuid, p_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -192,7 +277,8 @@ begin
   return v_hashes; -- one value: a limit on rows must not leave a key unblocked
 end;
 $$;
-comment on function public.recheck_keys(uuid, uuid) is 'Makes every live key of a leased account outstanding again, and returns their hashes.';
+comment on function public.recheck_keys(uuid, uuid) is
+  'Makes every live key of a leased account outstanding again, and returns their hashes.';
 
 create function keyfund.finish_key(p_user_id uuid, p_result jsonb, p_unsettled_until timestamptz) returns void
 language plpgsql set search_path = '' as $$
@@ -202,7 +288,8 @@ declare
   v_until timestamptz;
 begin
   -- By the string, not the row: a key that was rotated meanwhile has another, of which this says nothing.
-  select * into v_key from public.virtual_keys where key_hash = p_result ->> 'key_hash' and user_id = p_user_id for update;
+  select * into v_key from public.virtual_keys where key_hash = p_result ->> 'key_hash'
+    and user_id = p_user_id for update;
   if v_key.id is null then
     return;
   end if;
@@ -218,20 +305,35 @@ begin
   elsif v_outcome = 'synced' and (v_until is null or v_until <= now()) then
     update public.virtual_keys
     set confirmed_revision = v_key.revision, confirmed_at = coalesce(confirmed_at, now()), unsettled_until = null,
-        sync_status = 'synced', last_synced_at = now(), last_error = null, next_attempt_at = null, refusals = 0, attempts = 0,
-        litellm_key_id = case when state = 'revoked' then null else litellm_key_id end
+        sync_status = 'synced', last_synced_at = now(), last_error = null, next_attempt_at = null, refusals = 0,
+          attempts = 0,
+        litellm_key_id = case when state = 'revoked' then null else litellm_key_id end,
+        -- From now on it spends no more than its share; what it had spent before shows a little later.
+        count_at = case when uncounted and count_at is null then now() + make_interval(
+          secs => (select spend_settles_seconds from keyfund.settings)) else count_at end
     where id = v_key.id;
   elsif v_outcome in ('synced', 'unknown') then
     update public.virtual_keys
     set confirmed_at = case when v_outcome = 'synced' then coalesce(confirmed_at, now()) else confirmed_at end,
         unsettled_until = v_key.unsettled_until, sync_status = 'pending', next_attempt_at = v_until,
-        last_error = 'unsettled: LiteLLM did not answer a request in time; it is read again before this counts as synced.'
+        last_error = 'unsettled: LiteLLM did not answer a request in time; '
+          'it is read again before this counts as synced.'
+    where id = v_key.id;
+  elsif v_outcome = 'waits' then
+    -- count_share makes it due; the minute is for when that is late.
+    update public.virtual_keys
+    set sync_status = 'pending', next_attempt_at = now() + interval '1 minute',
+        last_error = 'cap_is_counted: What the former string spent of the cap is being counted; '
+          'this string works in about a minute.'
     where id = v_key.id;
   elsif v_outcome = 'refused' then
     update public.virtual_keys
     set sync_status = 'failed', refusals = refusals + 1, last_error = p_result ->> 'error',
         next_attempt_at = case when refusals + 1 >= (select parking_refusals from keyfund.settings) then null
-          else now() + keyfund.backoff(refusals + 1) end
+          else now() + keyfund.backoff(refusals + 1) end,
+        -- Nothing is there to be confirmed, nor to spend.
+        count_at = case when uncounted and p_result ->> 'error' like 'litellm_key_vanished:%' then now()
+          else count_at end
     where id = v_key.id;
   else -- transient
     update public.virtual_keys
@@ -254,12 +356,14 @@ declare
   v_next timestamptz;
   v_pushed_at timestamptz;
   v_effect_at timestamptz;
+  v_suspended boolean;
 begin
   perform from public.profiles where id = p_user_id for update; -- before the account, as everywhere
   v_account := keyfund.hold_lease(p_user_id, p_token);
   if v_account.user_id is null then
     return false;
   end if;
+  v_suspended := keyfund.is_suspended(p_user_id);
   perform keyfund.book_usage(v_account, p_spend_micros);
   perform keyfund.breaker_succeeded('litellm');
   v_settled := v_account.unsettled_until is null or v_account.unsettled_until <= now();
@@ -272,14 +376,16 @@ begin
       -- Keys that only waited for the wallet.
       update public.virtual_keys
       set sync_status = 'synced', last_synced_at = now(), last_error = null, next_attempt_at = null
-      where user_id = p_user_id and state <> 'placeholder' and sync_status <> 'synced' and confirmed_revision >= revision;
+      where user_id = p_user_id and state <> 'placeholder' and sync_status <> 'synced'
+        and confirmed_revision >= revision;
     end if;
     update public.transactions set pushed_at = now()
     where user_id = p_user_id and credited_at is not null and pushed_at is null and account_revision <= p_revision;
     update public.transactions set effective_at = now()
     where user_id = p_user_id and pushed_at is not null and effective_at is null and p_effective = 'yes'
       and pushed_at + make_interval(secs => p_cache_seconds) <= now();
-    select min(pushed_at), min(pushed_at) + make_interval(secs => p_cache_seconds) into v_pushed_at, v_effect_at from public.transactions
+    select min(pushed_at), min(pushed_at) + make_interval(secs => p_cache_seconds) into v_pushed_at, v_effect_at
+      from public.transactions
     where user_id = p_user_id and pushed_at is not null and effective_at is null and p_effective <> 'exhausted';
   end if;
 
@@ -290,41 +396,48 @@ begin
     v_next := least(v_next, v_account.unsettled_until);
   elsif v_effect_at is not null then
     -- Looked at again soon after the push, then ever less often.
-    v_next := least(v_next, greatest(v_effect_at, now() + greatest(interval '2 seconds', least(interval '5 minutes', (now() - v_pushed_at) / 4))));
+    v_next := least(v_next, greatest(v_effect_at, now() + greatest(interval '2 seconds',
+      least(interval '5 minutes', (now() - v_pushed_at) / 4))));
   end if;
   update keyfund.accounts
   set lease_token = null, lease_expires_at = null,
       confirmed_at = coalesce(confirmed_at, now()),
       confirmed_revision = case when v_settled and not exists (
           select from public.virtual_keys k
-          where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder' and k.revision <= p_revision)
+          where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+            and k.revision <= p_revision)
         then greatest(confirmed_revision, p_revision) else confirmed_revision end,
       unsettled_until = case when v_settled then null else unsettled_until end,
       attempts = 0, refusals = 0, last_error = null,
       urgent = exists (
         select from public.virtual_keys k
-        where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state in ('blocked', 'revoked')),
+        where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+          and (k.state in ('blocked', 'revoked') or v_suspended)),
       next_attempt_at = case when revision > p_revision then now() else v_next end
   where user_id = p_user_id;
   return true;
 end;
 $$;
 comment on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) is
-  'LiteLLM showed the wallet as wanted; p_keys tells how each key went. p_effective: yes, no, unknown or exhausted (nothing left to spend). False: the lease was lost.';
+  'LiteLLM showed the wallet as wanted; p_keys tells how each key went. p_effective: yes, no, unknown or '
+  'exhausted (nothing left to spend). False: the lease was lost.';
 
 create function public.fail_push(
-  p_user_id uuid, p_token uuid, p_kind text, p_error text, p_retry_after_seconds integer default null, p_keys jsonb default '[]'
+  p_user_id uuid, p_token uuid, p_kind text, p_error text, p_retry_after_seconds integer default null,
+    p_keys jsonb default '[]'
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
   v_account keyfund.accounts;
   v_result jsonb;
   v_next timestamptz;
+  v_suspended boolean;
 begin
   v_account := keyfund.hold_lease(p_user_id, p_token);
   if v_account.user_id is null then
     return false;
   end if;
+  v_suspended := keyfund.is_suspended(p_user_id);
   if p_kind not in ('transient', 'unknown', 'refused') then
     raise exception 'unknown kind of failure: %', p_kind;
   end if;
@@ -340,7 +453,8 @@ begin
   end if;
   -- A block that was asked for meanwhile waits for no wallet.
   select least(v_next, min(k.next_attempt_at)) into v_next from public.virtual_keys k
-  where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state in ('blocked', 'revoked');
+  where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+    and (k.state in ('blocked', 'revoked') or v_suspended);
   update keyfund.accounts
   set lease_token = null, lease_expires_at = null, last_error = p_error,
       attempts = attempts + 1, refusals = refusals + (p_kind = 'refused')::integer,
@@ -348,13 +462,14 @@ begin
       next_attempt_at = v_next
   where user_id = p_user_id;
   update public.virtual_keys set sync_status = 'failed', last_error = p_error, next_attempt_at = v_next
-  where user_id = p_user_id and state = 'active' and sync_status <> 'synced'
+  where user_id = p_user_id and state = 'active' and not v_suspended and sync_status <> 'synced'
     and (next_attempt_at is not null or sync_status <> 'failed');
   return true;
 end;
 $$;
 comment on function public.fail_push(uuid, uuid, text, text, integer, jsonb) is
-  'The wallet could not be confirmed. transient and unknown never park; refused does, after settings.parking_refusals in a row.';
+  'The wallet could not be confirmed. transient and unknown never park; refused does, after '
+  'settings.parking_refusals in a row.';
 
 create function public.release_push(p_user_id uuid, p_token uuid) returns boolean
 language plpgsql security definer set search_path = '' as $$
@@ -366,56 +481,5 @@ end;
 $$;
 comment on function public.release_push(uuid, uuid) is 'Gives an untouched account back.';
 
--- -------------------------------------------------------------------- status
-
-create table keyfund.workers (
-  name text primary key,
-  last_seen timestamptz not null default now()
-);
-comment on table keyfund.workers is 'When each worker was last heard of.';
-alter table keyfund.workers enable row level security;
-
-create function public.beat_worker(p_name text) returns void
-language plpgsql security definer set search_path = '' as $$
-begin
-  insert into keyfund.workers (name) values (p_name) on conflict (name) do update set last_seen = now();
-  delete from keyfund.workers where last_seen < now() - interval '1 day';
-end;
-$$;
-
-create function public.check_installation(p_credit_value_cents integer) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-  v_settings keyfund.settings;
-begin
-  select * into strict v_settings from keyfund.settings;
-  if v_settings.credit_value_cents <> p_credit_value_cents then
-    perform keyfund.refuse(409, 'credit_value_differs', format(
-      'CREDIT_VALUE_CENTS is %s here, but the database was set up with %s.', p_credit_value_cents, v_settings.credit_value_cents));
-  end if;
-  return jsonb_build_object('installation_id', v_settings.installation_id, 'credit_value_cents', v_settings.credit_value_cents);
-end;
-$$;
-comment on function public.check_installation(integer) is 'What a process asks at its start; refuses one that would count credits differently.';
-
-revoke all on function public.claim_pushes(integer, integer, integer) from public, anon, authenticated, service_role;
-revoke all on function public.claim_push(uuid, integer, integer) from public, anon, authenticated, service_role;
-revoke all on function public.observe_spend(uuid, uuid, bigint, boolean) from public, anon, authenticated, service_role;
-revoke all on function public.recheck_keys(uuid, uuid) from public, anon, authenticated, service_role;
-grant execute on function public.recheck_keys(uuid, uuid) to service_role;
-revoke all on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) from public, anon, authenticated, service_role;
-revoke all on function public.fail_push(uuid, uuid, text, text, integer, jsonb) from public, anon, authenticated, service_role;
-revoke all on function public.release_push(uuid, uuid) from public, anon, authenticated, service_role;
-revoke all on function public.beat_worker(text) from public, anon, authenticated, service_role;
-revoke all on function public.check_installation(integer) from public, anon, authenticated, service_role;
-grant execute on function public.claim_pushes(integer, integer, integer) to service_role;
-grant execute on function public.claim_push(uuid, integer, integer) to service_role;
-grant execute on function public.observe_spend(uuid, uuid, bigint, boolean) to service_role;
-grant execute on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, integer) to service_role;
-grant execute on function public.fail_push(uuid, uuid, text, text, integer, jsonb) to service_role;
-grant execute on function public.release_push(uuid, uuid) to service_role;
-grant execute on function public.beat_worker(text) to service_role;
-grant execute on function public.check_installation(integer) to service_role;
-
-revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
-revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;
+revoke all on function public.claim_pushes, public.claim_push, public.observe_spend, public.recheck_keys,
+  public.finish_push, public.fail_push, public.release_push from public, anon, authenticated, service_role;

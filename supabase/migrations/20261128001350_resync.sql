@@ -1,64 +1,6 @@
--- What administrators have pushed again: one key, whoever owns it, or everything that failed.
+-- What failed, pushed once more: an account, or everything in batches.
 
--- ---------------------------------------------------------------------- keys
-
-create function keyfund.find_key(p_key_id uuid) returns public.virtual_keys
-language plpgsql stable set search_path = '' as $$
-declare
-  v_key public.virtual_keys;
-begin
-  select * into v_key from public.virtual_keys where id = p_key_id and state <> 'placeholder';
-  if v_key.id is null then
-    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
-  end if;
-  return v_key;
-end;
-$$;
-
-create function public.read_key(key_id uuid) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
-begin
-  perform keyfund.check_administrator();
-  return keyfund.describe_key(keyfund.find_key(key_id));
-end;
-$$;
-comment on function public.read_key(uuid) is 'For administrators: how a key stands, whoever owns it; never the key itself.';
-
-create function public.resync_any_key(key_id uuid) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-  v_key public.virtual_keys;
-begin
-  perform keyfund.check_administrator();
-  v_key := keyfund.find_key(key_id);
-  perform keyfund.lock_account(v_key.user_id);
-  select * into strict v_key from public.virtual_keys where id = key_id for update;
-  return keyfund.describe_key(keyfund.resync_key(v_key));
-end;
-$$;
-comment on function public.resync_any_key(uuid) is
-  'For administrators: has a key compared with LiteLLM again, parked or not, whoever owns it; never shows the key itself.';
-
-create function public.list_failing_keys(after_key uuid default null, page_size integer default 50) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
-begin
-  perform keyfund.check_administrator();
-  return coalesce((
-    select jsonb_agg(keyfund.describe_key(found.key) order by (found.key).user_id, (found.key).id)
-    from (
-      select k as key from public.virtual_keys k
-      where k.sync_status = 'failed' and k.state <> 'placeholder'
-        and (after_key is null or (k.user_id, k.id) > (
-          select last.user_id, last.id from public.virtual_keys last where last.id = after_key))
-      order by k.user_id, k.id
-      limit least(greatest(page_size, 1), 200)
-    ) found), '[]');
-end;
-$$;
-comment on function public.list_failing_keys(uuid, integer) is
-  'For administrators: everybody''s keys whose last push failed, by account. after_key: the last one of the page before.';
-
--- ---------------------------------------------------------------- everything
+set local check_function_bodies = off; -- a function may name what a later file makes
 
 create table keyfund.resyncs (
   id bigint generated always as identity primary key,
@@ -71,7 +13,8 @@ create table keyfund.resyncs (
   keys integer not null default 0
 );
 comment on table keyfund.resyncs is 'Each time an administrator had everything that failed pushed again.';
-comment on column keyfund.resyncs.continued_at is 'When the last batch was made due; one that stood still for a minute is not continued.';
+comment on column keyfund.resyncs.continued_at is
+  'When the last batch was made due; one that stood still for a minute is not continued.';
 comment on column keyfund.resyncs.ended_at is 'When all that had failed was due again; not: when it was pushed.';
 comment on column keyfund.resyncs.reached is 'The account that the last batch ended with: batches go by account id.';
 alter table keyfund.resyncs enable row level security;
@@ -83,9 +26,10 @@ create table keyfund.resynced_accounts (
   revision bigint not null,
   key_ids uuid[] not null
 );
-comment on table keyfund.resynced_accounts is 'What the last resync of an account made due: outstanding until its revision is confirmed.';
-create index resynced_accounts_resync_id_idx on keyfund.resynced_accounts (resync_id);
+comment on table keyfund.resynced_accounts is
+  'What the last resync of an account made due: outstanding until its revision is confirmed.';
 alter table keyfund.resynced_accounts enable row level security;
+create index resynced_accounts_resync_id_idx on keyfund.resynced_accounts (resync_id);
 
 create function keyfund.list_failing_accounts(p_after uuid, p_limit integer) returns setof uuid
 language sql stable set search_path = '' as $$
@@ -109,7 +53,8 @@ declare
 begin
   with due as (
     update public.virtual_keys
-    set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0, refusals = 0
+    set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0,
+      refusals = 0
     where user_id = p_user_id and sync_status = 'failed' and state <> 'placeholder'
     returning id
   )
@@ -176,7 +121,8 @@ begin
 end;
 $$;
 comment on function public.resync_failed(bigint, integer) is
-  'For administrators: makes the next batch of what failed or is parked due now, each account once per resync; ended_at null: there is more. Without an id: the resync under way, or a new one.';
+  'For administrators: makes the next batch of what failed or is parked due now, each account once per resync; '
+  'ended_at null: there is more. Without an id: the resync under way, or a new one.';
 
 create function public.read_resync() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -189,7 +135,8 @@ begin
     select jsonb_build_object(
       'outstanding_accounts', count(*),
       'outstanding_keys', coalesce(sum((
-        select count(*) from public.virtual_keys k where k.id = any(r.key_ids) and k.confirmed_revision < r.revision)), 0),
+        select count(*) from public.virtual_keys k where k.id = any(r.key_ids)
+          and k.confirmed_revision < r.revision)), 0),
       'failing_accounts', count(*) filter (where a.next_attempt_at is null or a.attempts > 0 or exists (
         select from public.virtual_keys k
         where k.user_id = a.user_id and k.sync_status = 'failed' and k.state <> 'placeholder')))
@@ -198,18 +145,51 @@ begin
 end;
 $$;
 comment on function public.read_resync() is
-  'For administrators: the last resync, how much of it LiteLLM has not confirmed yet, and how many accounts of that failed again.';
+  'For administrators: the last resync, how much of it LiteLLM has not confirmed yet, and how many accounts of '
+  'that failed again.';
 
-revoke all on function public.read_key(uuid) from public, anon, authenticated, service_role;
-revoke all on function public.resync_any_key(uuid) from public, anon, authenticated, service_role;
-revoke all on function public.list_failing_keys(uuid, integer) from public, anon, authenticated, service_role;
-revoke all on function public.resync_failed(bigint, integer) from public, anon, authenticated, service_role;
-revoke all on function public.read_resync() from public, anon, authenticated, service_role;
-grant execute on function public.read_key(uuid) to authenticated;
-grant execute on function public.resync_any_key(uuid) to authenticated;
-grant execute on function public.list_failing_keys(uuid, integer) to authenticated;
-grant execute on function public.resync_failed(bigint, integer) to authenticated;
-grant execute on function public.read_resync() to authenticated;
+create function public.resync_account(account_id uuid) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform keyfund.check_administrator();
+  perform from public.profiles where id = account_id for update;
+  if not found then
+    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+  end if;
+  perform keyfund.touch_account(account_id);
+  update public.virtual_keys
+  set revision = (select a.revision from keyfund.accounts a where a.user_id = account_id), sync_status = 'pending',
+      next_attempt_at = now(), last_error = null, refusals = 0
+  where user_id = account_id and sync_status = 'failed' and state <> 'placeholder';
+  perform keyfund.note('account_resynced', account_id);
+end;
+$$;
+comment on function public.resync_account(uuid) is
+  'For administrators: has an account''s wallet and its failed keys pushed again, parked or not.';
 
-revoke all on all tables in schema keyfund from public, anon, authenticated, service_role;
-revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;
+create function public.list_failing_keys(after_key uuid default null, page_size integer default 50) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_found jsonb;
+begin
+  perform keyfund.check_administrator();
+  v_found := coalesce((
+    select jsonb_agg(keyfund.describe_key(found.key) order by (found.key).user_id, (found.key).id)
+    from (
+      select k as key from public.virtual_keys k
+      where k.sync_status = 'failed' and k.state <> 'placeholder'
+        and (after_key is null or (k.user_id, k.id) > (
+          select last.user_id, last.id from public.virtual_keys last where last.id = after_key))
+      order by k.user_id, k.id
+      limit keyfund.page_size(page_size)
+    ) found), '[]');
+  perform keyfund.note_reading('keys_read', jsonb_array_length(v_found));
+  return v_found;
+end;
+$$;
+comment on function public.list_failing_keys(uuid, integer) is
+  'For administrators: everybody''s keys whose last push failed, by account. after_key: the last one of the page '
+  'before.';
+
+revoke all on function public.resync_failed, public.read_resync, public.resync_account, public.list_failing_keys
+  from public, anon, authenticated, service_role;

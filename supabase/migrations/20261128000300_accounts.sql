@@ -1,0 +1,341 @@
+-- Profiles and accounts: who somebody is, and what LiteLLM shall hold for them.
+--
+-- An account is suspended for up to two reasons: profiles.suspended_at, an administrator's, and
+-- profiles.banned_until, the ban's in Supabase. profiles.status follows from them; neither lifts the other.
+-- Whoever writes status speaks for the administrators.
+
+set local check_function_bodies = off; -- a function may name what a later file makes
+
+-- ------------------------------------------------------------------- profiles
+
+create table public.profiles (
+  id uuid primary key,
+  email text,
+  credits bigint not null default 0,
+  status text not null default 'active'
+    constraint profiles_status_check check (status in ('active', 'suspended', 'deleted')),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  deleted_at timestamptz,
+  suspended_at timestamptz,
+  banned_until timestamptz
+);
+comment on table public.profiles is
+  'One row per Supabase user. It outlives the user, emptied of personal data, because the ledger must; so it has '
+  'no foreign key to auth.users.';
+comment on column public.profiles.credits is
+  'Sum of the account''s ledger entries, changed only together with one. May be negative after a refund.';
+comment on column public.profiles.status is
+  'suspended: an administrator says so (suspended_at), or a ban in Supabase lasts (banned_until); the wallet in '
+  'LiteLLM is 0 and the keys are blocked. deleted: what is left of a removed user.';
+comment on column public.profiles.deleted_at is
+  'When the user was removed. What is paid later is shown to administrators.';
+comment on column public.profiles.suspended_at is
+  'Since when an administrator suspends the account; null: none does.';
+comment on column public.profiles.banned_until is
+  'Until when the user is banned in Supabase; null: they are not. The sweep ends it.';
+alter table public.profiles enable row level security;
+revoke all on public.profiles from public, anon, authenticated, service_role;
+grant select on public.profiles to authenticated, service_role;
+create policy "people see their own profile" on public.profiles
+  for select to authenticated using ((select auth.uid()) = id);
+-- What waits for a person.
+create index profiles_deleted_idx on public.profiles (id) where status = 'deleted';
+-- How administrators find an account.
+-- Text patterns: what begins with a prefix is one stretch of it, whatever the database's collation.
+create index profiles_email_prefix_idx on public.profiles (email text_pattern_ops);
+create index profiles_created_at_idx on public.profiles (created_at, id);
+create index profiles_banned_until_idx on public.profiles (banned_until) where banned_until is not null;
+
+-- ------------------------------------------------------------------- accounts
+
+create table keyfund.accounts (
+  user_id uuid primary key references public.profiles (id),
+  wallet_credits bigint not null default 0,
+  booked_micros bigint not null default 0,
+  seen_micros bigint not null default 0,
+  epoch integer not null default 0,
+  epoch_at timestamptz,
+  lower_micros bigint,
+  revision bigint not null default 0,
+  confirmed_revision bigint not null default 0,
+  confirmed_at timestamptz,
+  changed_at timestamptz,
+  urgent boolean not null default false,
+  patient boolean not null default false,
+  attempts integer not null default 0,
+  refusals integer not null default 0,
+  next_attempt_at timestamptz,
+  unsettled_until timestamptz,
+  last_error text,
+  lease_token uuid,
+  lease_expires_at timestamptz,
+  grant_settled boolean not null default false,
+  grant_checked_at timestamptz,
+  grant_waits_since timestamptz,
+  calm_at timestamptz,
+  claimed_at timestamptz,
+  rolled_micros bigint not null default 0,
+  rolled_at timestamptz,
+  roll_at timestamptz
+);
+comment on table keyfund.accounts is
+  'What we want LiteLLM to hold for an account, what it has confirmed, and who is pushing it. One lease covers '
+  'the wallet and all keys.';
+comment on column keyfund.accounts.wallet_credits is 'Sum of all ledger entries but usage.';
+comment on column keyfund.accounts.booked_micros is 'LiteLLM spend booked so far, all time, in micro-dollars.';
+comment on column keyfund.accounts.seen_micros is
+  'LiteLLM''s user spend when last read, in this epoch, in micro-dollars.';
+comment on column keyfund.accounts.epoch is
+  'Raised when LiteLLM''s spend went backwards for good (restored, replaced, user recreated).';
+comment on column keyfund.accounts.lower_micros is
+  'A spend below seen_micros that was read once; read again it starts a new epoch.';
+comment on column keyfund.accounts.revision is 'Raised by every change that LiteLLM must learn of.';
+comment on column keyfund.accounts.confirmed_revision is
+  'The revision that LiteLLM showed when it was last read. Equal to revision: synced.';
+comment on column keyfund.accounts.confirmed_at is
+  'When LiteLLM first showed the user row. Null: it was never seen there.';
+comment on column keyfund.accounts.changed_at is 'Since when LiteLLM is behind.';
+comment on column keyfund.accounts.urgent is 'A block or a revocation waits: it overtakes every other push.';
+comment on column keyfund.accounts.patient is
+  'Due only because of a change that concerns everybody: whoever is due by themselves goes first.';
+comment on column keyfund.accounts.next_attempt_at is
+  'When the next visit is due; null: nothing to do, or parked after too many refusals.';
+comment on column keyfund.accounts.unsettled_until is
+  'Until then a request of unknown outcome may still land: nothing counts as synced before it was read after '
+  'this.';
+comment on column keyfund.accounts.grant_settled is
+  'The sign-up grant was given on a confirmed address, or never will be; false while an address has to be '
+  'confirmed, somebody is anonymous, or the ceiling is reached.';
+comment on column keyfund.accounts.grant_waits_since is
+  'Since when the sign-up grant waits for the hour''s ceiling; null: it does not.';
+comment on column keyfund.accounts.calm_at is
+  'Each change that the owner makes to keys moves it on by ten seconds; more than half a minute ahead, the '
+  'account is restless.';
+comment on column keyfund.accounts.claimed_at is 'When the account was last leased for a push.';
+comment on column keyfund.accounts.rolled_micros is
+  'booked_micros when its days were last read for that: another value now means that there is more to read.';
+comment on column keyfund.accounts.rolled_at is 'Up to when all of its days are read from LiteLLM; null: never.';
+comment on column keyfund.accounts.roll_at is 'When a worker reads its days next; null: nothing was noticed.';
+alter table keyfund.accounts enable row level security;
+-- Who may still be granted credits: what the sweep looks at, longest unchecked first.
+create index accounts_ungranted_idx on keyfund.accounts (grant_checked_at nulls first) where not grant_settled;
+-- What LiteLLM has not confirmed: the backlog.
+create index accounts_unconfirmed_idx on keyfund.accounts (user_id) where revision > confirmed_revision;
+-- Who has spent since the last time, and whose turn it is: the only rows that a claim looks at.
+create index accounts_to_roll_idx on keyfund.accounts (roll_at) where booked_micros <> rolled_micros;
+create index accounts_waiting_grants_idx on keyfund.accounts (grant_waits_since) where grant_waits_since is not null;
+-- What is due, by class and turn: the only rows that a claim looks at.
+create index accounts_turn_idx on keyfund.accounts (urgent, patient, greatest(next_attempt_at, calm_at))
+  where next_attempt_at is not null;
+create index accounts_claimed_idx on keyfund.accounts (claimed_at) where lease_token is not null;
+
+create function keyfund.lock_account(p_user_id uuid) returns void
+language sql set search_path = '' as $$
+  select from public.profiles where id = p_user_id for update;
+  select from keyfund.accounts where user_id = p_user_id for update;
+$$;
+comment on function keyfund.lock_account(uuid) is
+  'The profile first, everywhere: an account that is written twice in a transaction has its profile checked, and '
+  'so locked, again.';
+
+create function keyfund.touch_account(p_user_id uuid, p_urgent boolean default false) returns bigint
+language sql set search_path = '' as $$
+  update keyfund.accounts
+  set patient = coalesce(current_setting('keyfund.patient', true) = 'on', false)
+    and (patient or next_attempt_at is null),
+      changed_at = case when revision = confirmed_revision or next_attempt_at is null then now() else changed_at end,
+      revision = revision + 1, urgent = urgent or p_urgent, attempts = 0, refusals = 0, next_attempt_at = now()
+  where user_id = p_user_id
+  returning revision;
+$$;
+comment on function keyfund.touch_account(uuid, boolean) is
+  'Something that LiteLLM must learn has changed: due now, parked or not. Returns the new revision. In a '
+  'transaction with keyfund.patient on, behind those that are due by themselves.';
+
+create function keyfund.wallet_micros(p_account keyfund.accounts) returns bigint
+language sql stable set search_path = '' as $$
+  select greatest(0, p_account.wallet_credits) * s.credit_value_cents * 10000 from keyfund.settings s;
+$$;
+comment on function keyfund.wallet_micros(keyfund.accounts) is
+  'All that the account was ever entitled to spend, in micro-dollars.';
+
+create function keyfund.wallet_cents(p_account keyfund.accounts) returns integer
+language sql stable set search_path = '' as $$
+  select least(keyfund.wallet_micros(p_account) / 10000, 2147483647)::integer;
+$$;
+comment on function keyfund.wallet_cents(keyfund.accounts) is
+  'The cap of a key that has none of its own: the wallet, in US cents.';
+
+create function keyfund.budget_micros(p_account keyfund.accounts) returns bigint
+language sql stable set search_path = '' as $$
+  -- booked and seen differ only after LiteLLM lost spend: what was spent before stays spent.
+  select case when p.status = 'active'
+    then greatest(0, keyfund.wallet_micros(p_account) - p_account.booked_micros + p_account.seen_micros)
+    else 0 end
+  from public.profiles p where p.id = p_account.user_id;
+$$;
+comment on function keyfund.budget_micros(keyfund.accounts) is
+  'The max_budget that LiteLLM''s user row must hold, in micro-dollars.';
+
+-- --------------------------------------------------------------------- status
+
+create function keyfund.hear_administrator() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' and old.status = 'deleted' and new.status <> 'deleted' then
+    raise exception 'a deleted account stays deleted';
+  elsif new.status = 'suspended' then
+    new.suspended_at := coalesce(new.suspended_at, now());
+  elsif new.status = 'active' then
+    new.suspended_at := null;
+  end if;
+  return new;
+end;
+$$;
+comment on function keyfund.hear_administrator() is 'Whoever writes status means the administrators'' own reason.';
+-- By name before the one that works the status out. An update of banned_until alone says nothing about it.
+create trigger profiles_reason_is_heard before update of status on public.profiles
+  for each row execute function keyfund.hear_administrator();
+create trigger profiles_reason_is_heard_at_first before insert on public.profiles
+  for each row when (new.status = 'suspended') execute function keyfund.hear_administrator();
+
+create function keyfund.work_out_status() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if new.status <> 'deleted' then
+    new.status := case when new.suspended_at is null and new.banned_until is null then 'active' else 'suspended' end;
+  end if;
+  return new;
+end;
+$$;
+create trigger profiles_status_is_worked_out before insert or update on public.profiles
+  for each row execute function keyfund.work_out_status();
+
+create function keyfund.is_suspended(p_user_id uuid) returns boolean
+language sql stable set search_path = '' as $$
+  select status <> 'active' from public.profiles where id = p_user_id;
+$$;
+comment on function keyfund.is_suspended(uuid) is
+  'Whether all keys of the account must be blocked in LiteLLM, whatever their owners want; a deleted account, '
+  'too.';
+
+create function keyfund.is_gone(p_user_id uuid) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from auth.users where id = p_user_id and deleted_at is not null)
+    or exists (
+      select from public.profiles p
+      where p.id = p_user_id and (p.status = 'deleted' or not exists (select from auth.users u where u.id = p.id)));
+$$;
+comment on function keyfund.is_gone(uuid) is
+  'Whether a user was deleted, softly or not: asked of Supabase itself, because a token outlives its user and a '
+  'trigger may have failed.';
+
+create function keyfund.refuse_gone(p_user_id uuid) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if keyfund.is_gone(p_user_id) then
+    perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
+  end if;
+end;
+$$;
+
+create function keyfund.push_status(p_user_id uuid) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_revision bigint := keyfund.touch_account(p_user_id, true);
+begin
+  update public.virtual_keys
+  set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0,
+    refusals = 0
+  where user_id = p_user_id and state = 'active';
+  update public.virtual_keys set sync_status = 'pending', next_attempt_at = now()
+  where user_id = p_user_id and state = 'blocked'; -- they are blocked either way, and wait for the wallet alone
+end;
+$$;
+comment on function keyfund.push_status(uuid) is
+  'Has an account whose status changed pushed before all others: its live keys blocked or unblocked, its wallet 0 '
+  'or what it was.';
+
+create function keyfund.follow_status() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if old.status <> new.status then
+    perform keyfund.push_status(new.id);
+  end if;
+  if new.status = 'deleted' then
+    perform keyfund.note('account_deleted', new.id);
+    return null;
+  end if;
+  if (old.suspended_at is null) <> (new.suspended_at is null) then
+    perform keyfund.note(case when new.suspended_at is null then 'account_reinstated' else 'account_suspended' end,
+      new.id);
+  end if;
+  if old.banned_until is distinct from new.banned_until then
+    perform keyfund.note(case when new.banned_until is null then 'account_unbanned' else 'account_banned' end, new.id,
+      null,
+      jsonb_build_object('until', new.banned_until));
+  end if;
+  return null;
+end;
+$$;
+comment on function keyfund.follow_status() is
+  'Suspended or back: LiteLLM learns of it before anything else is pushed; each reason is written down by itself.';
+create trigger profiles_status_is_followed after update on public.profiles
+  for each row when (old.status <> 'deleted'
+    and (old.status, old.suspended_at, old.banned_until) is distinct
+      from (new.status, new.suspended_at, new.banned_until))
+  execute function keyfund.follow_status();
+
+create function keyfund.open_account(p_user_id uuid) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_status text;
+begin
+  if p_user_id is null then
+    perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
+  end if;
+  perform keyfund.ensure_account(p_user_id); -- heals an account whose trigger failed at sign-up
+  perform keyfund.lock_account(p_user_id);
+  select status into v_status from public.profiles where id = p_user_id;
+  if v_status is null or v_status = 'deleted' then
+    perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
+  elsif v_status = 'suspended' then
+    perform keyfund.refuse(403, 'account_suspended',
+      'This account is suspended. Ask the people who run this service.');
+  end if;
+end;
+$$;
+comment on function keyfund.open_account(uuid) is 'Locks the account''s profile, or says why it may do nothing.';
+
+-- ------------------------------------------------------------ restless owners
+
+create function keyfund.stir_account() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  -- The account is locked already by whoever writes this down.
+  update keyfund.accounts
+  set calm_at = least(greatest(calm_at, now()) + interval '10 seconds', now() + interval '2 minutes')
+  where user_id = new.account_id;
+  return null;
+end;
+$$;
+create trigger audit_log_stirs_the_account after insert on public.audit_log
+  for each row
+    when (new.actor_id = new.account_id and new.key_id is not null) execute function keyfund.stir_account();
+
+create function keyfund.note_claim() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.claimed_at := now();
+  return new;
+end;
+$$;
+create trigger accounts_claims_are_noted before update of lease_token on keyfund.accounts
+  for each row when (new.lease_token is not null and new.lease_token is distinct from old.lease_token)
+  execute function keyfund.note_claim();
+
+create function keyfund.is_restless(p_account keyfund.accounts) returns boolean
+language sql stable set search_path = '' as $$
+  select coalesce(p_account.calm_at > now() + interval '30 seconds', false);
+$$;

@@ -1,0 +1,160 @@
+-- The ledger: each credit that came or went, once per cause. profiles.credits is its sum and changes only with it.
+
+set local check_function_bodies = off; -- a function may name what a later file makes
+
+create table public.credit_ledger (
+  id bigint generated always as identity primary key,
+  user_id uuid not null references public.profiles (id),
+  delta bigint not null check (delta <> 0),
+  kind text not null constraint credit_ledger_kind_check
+    check (kind in ('signup_grant', 'purchase', 'withheld', 'usage', 'adjustment')),
+  cause text not null,
+  balance_after bigint not null,
+  reason text,
+  created_at timestamptz not null default now(),
+  constraint credit_ledger_cause_key unique (cause)
+);
+comment on table public.credit_ledger is 'Append-only. Every credit that came or went, once per cause.';
+comment on constraint credit_ledger_cause_key on public.credit_ledger is
+  'The same cause twice changes nothing: this is what makes a payment count once.';
+alter table public.credit_ledger enable row level security;
+revoke all on public.credit_ledger from public, anon, authenticated, service_role;
+grant select on public.credit_ledger to authenticated, service_role;
+revoke all on sequence public.credit_ledger_id_seq from public, anon, authenticated, service_role;
+create policy "people see their own ledger" on public.credit_ledger
+  for select to authenticated using ((select auth.uid()) = user_id);
+create index credit_ledger_user_id_idx on public.credit_ledger (user_id, id);
+-- An account's entries about one payment, however many others it has.
+create index credit_ledger_payment_idx on public.credit_ledger (user_id, split_part(cause, ':', 2))
+  where kind in ('purchase', 'withheld');
+-- What is left: now, of the last top-up, and day by day.
+create index credit_ledger_top_ups_idx on public.credit_ledger (user_id, id)
+  where kind in ('signup_grant', 'purchase') or (kind in ('adjustment', 'withheld') and delta > 0);
+
+create function keyfund.refuse_ledger_change() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  raise exception 'the credit ledger is append-only';
+end;
+$$;
+create trigger credit_ledger_is_append_only before update or delete or truncate on public.credit_ledger
+  for each statement execute function keyfund.refuse_ledger_change();
+
+create function keyfund.refuse_unexplained_credits() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  -- At depth 1 somebody writes profiles directly; the ledger's own trigger comes in deeper.
+  if tg_op = 'INSERT' or pg_trigger_depth() < 2 then
+    raise exception 'profiles.credits changes only with a ledger entry: use keyfund.append_entry()';
+  end if;
+  return new;
+end;
+$$;
+create trigger profiles_credits_need_an_entry before update of credits on public.profiles
+  for each row when (old.credits is distinct from new.credits)
+  execute function keyfund.refuse_unexplained_credits();
+create trigger profiles_begin_without_credits before insert on public.profiles
+  for each row when (new.credits <> 0)
+  execute function keyfund.refuse_unexplained_credits();
+
+create function keyfund.refuse_new_credit_value() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if exists (select from public.credit_ledger) then
+    raise exception 'credit_value_cents is fixed: credits have been granted at % cents', old.credit_value_cents;
+  end if;
+  return new;
+end;
+$$;
+create trigger settings_credit_value_is_fixed before update on keyfund.settings
+  for each row when (old.credit_value_cents is distinct from new.credit_value_cents)
+  execute function keyfund.refuse_new_credit_value();
+
+create function keyfund.append_entry(
+  p_user_id uuid, p_delta bigint, p_kind text, p_cause text, p_reason text default null
+) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  v_balance bigint;
+  v_id bigint;
+begin
+  -- The profile's row is the lock that puts the account's entries in a line.
+  select credits into strict v_balance from public.profiles where id = p_user_id for update;
+  insert into public.credit_ledger (user_id, delta, kind, cause, balance_after, reason)
+  values (p_user_id, p_delta, p_kind, p_cause, v_balance + p_delta, p_reason)
+  on conflict on constraint credit_ledger_cause_key do nothing
+  returning id into v_id;
+  return v_id;
+end;
+$$;
+comment on function keyfund.append_entry(uuid, bigint, text, text, text) is
+  'The one way to change credits. Returns the entry''s id, or null when this cause is in the ledger already.';
+
+-- --------------------------------------------------------------- what is left
+
+create function public.read_balance() returns jsonb
+language sql stable set search_path = '' as $$
+  -- With the caller's own rights: row-level security shows their rows alone. A top-up is whatever gave credits: a
+  -- grant,
+  -- a purchase, an adjustment upwards, withheld credits that came back.
+  select coalesce((
+    select jsonb_build_object(
+      'credits', p.credits, 'after_top_up', t.balance_after, 'topped_up_at', t.created_at, 'left_percent', l.percent,
+      'notice', case when l.percent <= 5 then 5 when l.percent <= 20 then 20 when l.percent <= 50 then 50 end)
+    from public.profiles p
+    left join lateral (
+      select e.balance_after, e.created_at from public.credit_ledger e
+      where e.user_id = p.id
+        and (e.kind in ('signup_grant', 'purchase') or (e.kind in ('adjustment', 'withheld') and e.delta > 0))
+      order by e.id desc limit 1) t on true
+    left join lateral (
+      -- Rounded up, so that it is at most 50 exactly when no more than half is left. Still in debt: nothing is left.
+      select case when t.balance_after > 0 then greatest(0, ceil(p.credits * 100.0 / t.balance_after))::integer
+        when t.balance_after is not null then 0 end as percent) l on true
+    where p.id = (select auth.uid())),
+    '{"credits": 0, "after_top_up": null, "topped_up_at": null, "left_percent": null, "notice": null}');
+$$;
+comment on function public.read_balance() is
+  'The caller''s credits, and the last threshold (50, 20, 5 percent of the balance after the last top-up) that '
+  'they have sunk to, or null.';
+
+create function public.read_daily_balances(start_date date, end_date date) returns table (day date, credits bigint)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_from date := read_daily_balances.start_date;
+  v_until date := least(read_daily_balances.end_date, keyfund.today());
+begin
+  if (v_from between '2000-01-01' and '9999-12-31' and read_daily_balances.end_date between v_from and '9999-12-31'
+      and read_daily_balances.end_date - v_from <= 365) is not true then
+    perform keyfund.refuse(400, 'invalid_range',
+      'start_date is not after end_date, dates are between 2000-01-01 and 9999-12-31, '
+        'and at most 366 days are told at once.');
+  end if;
+  if v_from > v_until then
+    return; -- all of it is to come
+  end if;
+  -- Back from the last day, each from where the day after it ended: no entry is looked at twice.
+  return query
+    with recursive ends as (
+      select v_until as day, (
+        select e from public.credit_ledger e
+        where e.user_id = (select auth.uid()) and e.created_at < (v_until + 1)::timestamp at time zone 'UTC'
+        order by e.id desc limit 1) as entry
+      union all
+      select ends.day - 1, (
+        select e from public.credit_ledger e
+        where e.user_id = (select auth.uid()) and e.id <= (ends.entry).id
+          and e.created_at < ends.day::timestamp at time zone 'UTC'
+        order by e.id desc limit 1)
+      from ends where ends.day > v_from and (ends.entry).id is not null
+    )
+    select ends.day, (ends.entry).balance_after from ends where (ends.entry).id is not null order by ends.day;
+end;
+$$;
+comment on function public.read_daily_balances(date, date) is
+  'The caller''s credits at the end of each day (UTC), both dates inclusive; no row for a day before the account '
+  'was made or to come.';
+
+revoke all on function public.read_balance, public.read_daily_balances from public, anon, authenticated,
+  service_role;

@@ -1,0 +1,335 @@
+-- What owners do with their keys: create, change, block, unblock, revoke, push again.
+
+set local check_function_bodies = off; -- a function may name what a later file makes
+
+-- ---------------------------------------------------------- what they may ask
+
+create function keyfund.own_key(p_key_id uuid) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  perform keyfund.refuse_gone((select auth.uid()));
+  perform keyfund.lock_account((select auth.uid())); -- account before key, everywhere
+  select * into v_key from public.virtual_keys
+  where id = p_key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
+  if v_key.id is null then
+    -- The same answer for a stranger's key and for none at all.
+    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+  end if;
+  if v_key.state = 'revoked' then
+    perform keyfund.refuse(409, 'key_revoked', 'This key is revoked for good. Create a new one.');
+  end if;
+  return v_key;
+end;
+$$;
+comment on function keyfund.own_key(uuid) is
+  'The caller''s key, locked after its account; refuses a stranger''s and a revoked one.';
+
+create function keyfund.own_current_key(p_key_id uuid) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_key(p_key_id);
+begin
+  if v_key.successor_id is not null then
+    perform keyfund.refuse(409, 'key_retiring',
+      'This is the former string of a rotated key: change the key itself, or revoke this one.');
+  end if;
+  return v_key;
+end;
+$$;
+
+create function keyfund.check_limits(
+  p_name text, p_max_budget integer, p_rpm_limit integer, p_tpm_limit integer
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if p_name is not null and length(btrim(p_name)) not between 1 and 100 then
+    perform keyfund.refuse(400, 'invalid_name', 'A name has between 1 and 100 characters.');
+  end if;
+  if (select auth.uid()) is not null and keyfund.is_no_text(p_name) then
+    perform keyfund.refuse(400, 'invalid_name', 'A name is text: not a list and not an object.');
+  end if;
+  if p_max_budget < 0 then
+    perform keyfund.refuse(400, 'invalid_max_budget', 'max_budget is a number of US cents, 0 or more.');
+  end if;
+  if p_rpm_limit < 1 then
+    perform keyfund.refuse(400, 'invalid_rpm_limit', 'rpm_limit is a number of requests per minute, 1 or more.');
+  end if;
+  if p_tpm_limit < 1 then
+    perform keyfund.refuse(400, 'invalid_tpm_limit', 'tpm_limit is a number of tokens per minute, 1 or more.');
+  end if;
+end;
+$$;
+
+create function keyfund.check_ceilings(
+  p_max_budget integer, p_rpm_limit integer, p_tpm_limit integer, p_key public.virtual_keys default null
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_settings keyfund.settings;
+  v_beyond text;
+begin
+  select * into strict v_settings from keyfund.settings;
+  v_beyond := concat_ws(', ',
+    case when p_max_budget > least(p_key.most_max_budget, v_settings.most_max_budget)
+      then 'max_budget ' || least(p_key.most_max_budget, v_settings.most_max_budget) end,
+    case when p_rpm_limit > least(p_key.most_rpm_limit, v_settings.most_rpm_limit)
+      then 'rpm_limit ' || least(p_key.most_rpm_limit, v_settings.most_rpm_limit) end,
+    case when p_tpm_limit > least(p_key.most_tpm_limit, v_settings.most_tpm_limit)
+      then 'tpm_limit ' || least(p_key.most_tpm_limit, v_settings.most_tpm_limit) end);
+  if v_beyond <> '' then
+    perform keyfund.refuse(400, 'beyond_ceiling', format('Highest allowed here: %s.', v_beyond));
+  end if;
+end;
+$$;
+comment on function keyfund.check_ceilings(integer, integer, integer, public.virtual_keys) is
+  'Says which limit is beyond what the operator, or an administrator for this key, allows.';
+
+create function keyfund.limits_of(p_key public.virtual_keys) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object('cap', p_key.cap, 'max_budget', case when p_key.cap = 'fixed' then p_key.max_budget end,
+    'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit);
+$$;
+
+create function keyfund.set_state(
+  p_key public.virtual_keys, p_state text, p_blocked_by text, p_action text
+) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  -- A key is one thing to its owner, however many strings of it are alive.
+  update public.virtual_keys
+  set state = p_state, blocked_by = p_blocked_by,
+      revoked_at = case when p_state = 'revoked' then coalesce(revoked_at, now()) else revoked_at end
+  where p_key.id in (id, successor_id) and state <> 'revoked';
+  select * into strict v_key from public.virtual_keys where id = p_key.id;
+  if (p_key.state, p_key.blocked_by) is distinct from (v_key.state, v_key.blocked_by) then
+    perform keyfund.note(p_action, v_key.user_id, v_key.id);
+  end if;
+  return v_key;
+end;
+$$;
+comment on function keyfund.set_state(public.virtual_keys, text, text, text) is
+  'Blocks, unblocks or revokes a key with its former string, and writes it down.';
+
+create function keyfund.resync_key(p_key public.virtual_keys) returns public.virtual_keys
+language plpgsql set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  update public.virtual_keys
+  set revision = keyfund.touch_account(p_key.user_id), sync_status = 'pending', next_attempt_at = now(),
+      last_error = null, refusals = 0
+  where id = p_key.id returning * into v_key;
+  return v_key;
+end;
+$$;
+
+-- --------------------------------------------------------------- what they do
+
+create function public.create_virtual_key(
+  name text default 'Key', max_budget integer default null, rpm_limit integer default null,
+    tpm_limit integer default null
+) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := (select auth.uid());
+  v_name text := coalesce(btrim(create_virtual_key.name), 'Key');
+  v_settings keyfund.settings;
+  v_key public.virtual_keys;
+begin
+  perform keyfund.check_limits(
+    v_name, create_virtual_key.max_budget, create_virtual_key.rpm_limit, create_virtual_key.tpm_limit);
+  perform keyfund.check_ceilings(create_virtual_key.max_budget, create_virtual_key.rpm_limit,
+    create_virtual_key.tpm_limit);
+  perform keyfund.open_account(v_user_id);
+  select * into strict v_settings from keyfund.settings;
+  if (select count(*) from public.virtual_keys
+      where user_id = v_user_id and state in ('active', 'blocked') and successor_id is null)
+      >= v_settings.keys_per_account then
+    perform keyfund.refuse(409, 'too_many_keys', format('An account has at most %s keys. Revoke one first.',
+      v_settings.keys_per_account));
+  end if;
+  -- The profile is locked: of two first creates at once, one takes the placeholder and the other adds a row.
+  update public.virtual_keys
+  set state = 'active', name = v_name, created_at = now(),
+      cap = case when create_virtual_key.max_budget is null then 'wallet' else 'fixed' end,
+      max_budget = create_virtual_key.max_budget, budget_duration = v_settings.key_budget_duration,
+      rpm_limit = coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
+      tpm_limit = coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit)
+  where user_id = v_user_id and state = 'placeholder'
+  returning * into v_key;
+  if v_key.id is null then
+    insert into public.virtual_keys (user_id, name, max_budget, budget_duration, rpm_limit, tpm_limit)
+    values (v_user_id, v_name, create_virtual_key.max_budget, v_settings.key_budget_duration,
+      coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
+      coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit))
+    returning * into v_key;
+  end if;
+  perform keyfund.note('key_created', v_user_id, v_key.id, keyfund.limits_of(v_key));
+  return v_key;
+end;
+$$;
+comment on function public.create_virtual_key(text, integer, integer, integer) is
+  'Creates a key for the caller. Without max_budget (US cents) its cap is the wallet. It works once sync_status '
+  'is synced.';
+
+create function public.update_virtual_key(
+  key_id uuid, name text default null, max_budget integer default null, rpm_limit integer default null,
+  tpm_limit integer default null, cap text default null
+) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_key public.virtual_keys;
+begin
+  perform keyfund.check_limits(
+    update_virtual_key.name, update_virtual_key.max_budget, update_virtual_key.rpm_limit,
+      update_virtual_key.tpm_limit);
+  if update_virtual_key.cap not in ('wallet', 'fixed')
+      or (update_virtual_key.cap = 'wallet' and update_virtual_key.max_budget is not null) then
+    perform keyfund.refuse(400, 'invalid_cap', 'cap is wallet (then without max_budget) or fixed.');
+  end if;
+  v_key := keyfund.own_current_key(key_id);
+  perform keyfund.check_ceilings(
+    update_virtual_key.max_budget, update_virtual_key.rpm_limit, update_virtual_key.tpm_limit, v_key);
+  update public.virtual_keys
+  set name = coalesce(btrim(update_virtual_key.name), name),
+      cap = coalesce(update_virtual_key.cap, case when update_virtual_key.max_budget is null then cap
+        else 'fixed' end),
+      max_budget = coalesce(update_virtual_key.max_budget, max_budget),
+      rpm_limit = coalesce(update_virtual_key.rpm_limit, rpm_limit),
+      tpm_limit = coalesce(update_virtual_key.tpm_limit, tpm_limit)
+  where v_key.id in (id, successor_id);
+  select * into strict v_key from public.virtual_keys where id = v_key.id;
+  perform keyfund.note('key_changed', v_key.user_id, v_key.id, keyfund.limits_of(v_key));
+  return v_key;
+end;
+$$;
+comment on function public.update_virtual_key(uuid, text, integer, integer, integer, text) is
+  'Changes what is given of the caller''s key. max_budget (US cents) makes its cap fixed; cap wallet makes it '
+  'follow the wallet again.';
+
+create function public.block_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_current_key(key_id);
+begin
+  return keyfund.set_state(v_key, 'blocked', coalesce(v_key.blocked_by, 'owner'), 'key_blocked');
+end;
+$$;
+comment on function public.block_virtual_key(uuid) is 'Stops the caller''s key until it is unblocked.';
+
+create function public.unblock_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_current_key(key_id);
+begin
+  if v_key.blocked_by = 'administrator' then
+    perform keyfund.refuse(403, 'blocked_by_administrator',
+      'An administrator blocked this key; only an administrator can unblock it.');
+  end if;
+  return keyfund.set_state(v_key, 'active', null, 'key_unblocked');
+end;
+$$;
+comment on function public.unblock_virtual_key(uuid) is 'Lets the caller''s own blocked key work again.';
+
+create function public.revoke_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys := keyfund.own_key(key_id);
+begin
+  return keyfund.set_state(v_key, 'revoked', v_key.blocked_by, 'key_revoked');
+end;
+$$;
+comment on function public.revoke_virtual_key(uuid) is
+  'Stops the caller''s key for good; of a rotated key''s former string, that string alone.';
+
+create function public.resync_virtual_key(key_id uuid) returns public.virtual_keys
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_key public.virtual_keys;
+begin
+  perform keyfund.refuse_gone((select auth.uid()));
+  perform keyfund.lock_account((select auth.uid()));
+  select * into v_key from public.virtual_keys
+  where id = key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
+  if v_key.id is null then
+    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+  end if;
+  perform keyfund.note('key_resynced', v_key.user_id, v_key.id);
+  return keyfund.resync_key(v_key);
+end;
+$$;
+comment on function public.resync_virtual_key(uuid) is
+  'Has the caller''s key compared with LiteLLM again, parked or not.';
+
+create function public.read_limits() returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'key_rpm_limit', least(s.key_rpm_limit, s.most_rpm_limit), 'key_tpm_limit',
+      least(s.key_tpm_limit, s.most_tpm_limit),
+    'key_budget_duration', s.key_budget_duration, 'key_max_parallel', s.key_max_parallel,
+    'most_rpm_limit', s.most_rpm_limit, 'most_tpm_limit', s.most_tpm_limit, 'most_max_budget', s.most_max_budget,
+    'account_rpm_limit', s.account_rpm_limit, 'account_tpm_limit', s.account_tpm_limit,
+    'account_max_parallel', s.account_max_parallel, 'keys_per_account', s.keys_per_account,
+    'key_creations_per_hour', s.key_creations_per_hour, 'key_rotations_per_hour', s.key_rotations_per_hour,
+    'key_changes_per_hour', s.key_changes_per_hour, 'key_unblocks_per_hour', s.key_unblocks_per_hour,
+    'key_resyncs_per_hour', s.key_resyncs_per_hour, 'open_orders_per_hour', s.open_orders_per_hour)
+  from keyfund.settings s;
+$$;
+comment on function public.read_limits() is
+  'What a new key may do a minute, the highest that one may be set to (null: any), what an account may do over '
+  'all of its keys, and so many an hour.';
+
+-- --------------------------------------------------------- revoked keys leave
+
+create function public.list_deletions(p_limit integer) returns table (id uuid, key_hash text)
+language sql stable security definer set search_path = '' as $$
+  -- Not sooner: a create whose answer was lost may still land, and would bring a deleted key back to life.
+  select k.id, k.key_hash from public.virtual_keys k
+  where k.state = 'revoked' and k.deleted_at is null and k.sync_status = 'synced'
+    and k.revoked_at < now() - interval '1 day' and k.last_synced_at < now() - interval '1 minute'
+  order by k.revoked_at limit least(p_limit, 1000);
+$$;
+comment on function public.list_deletions(integer) is 'Keys that have been blocked in LiteLLM for a day.';
+
+create function public.finish_deletions(p_ids uuid[]) returns void
+language sql security definer set search_path = '' as $$
+  update public.virtual_keys set deleted_at = now() where id = any(p_ids) and state = 'revoked'
+    and deleted_at is null;
+$$;
+comment on function public.finish_deletions(uuid[]) is 'These are not in LiteLLM any more.';
+
+create function public.forget_keys(p_limit integer) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_forgotten integer;
+begin
+  with old as (
+    select k.id, k.key_hash from public.virtual_keys k
+    left join public.virtual_keys later on later.id = k.successor_id
+    cross join keyfund.settings s
+    where k.state = 'revoked' and k.deleted_at < now() - make_interval(days => s.keep_revoked_days)
+      -- What a former string spent counts against its key's cap until the period ends; a key goes after its strings.
+      and (later.state = 'revoked' or (k.period_ends_at is null and not k.uncounted and k.count_at is null))
+      and not exists (select from public.virtual_keys former where former.successor_id = k.id)
+    order by k.deleted_at limit p_limit for update of k skip locked
+  ), spend as (
+    delete from keyfund.key_spend s using old where s.key_hash = old.key_hash
+  )
+  delete from public.virtual_keys k using old where k.id = old.id;
+  get diagnostics v_forgotten = row_count;
+  return v_forgotten;
+end;
+$$;
+comment on function public.forget_keys(integer) is
+  'Removes rows of keys that LiteLLM has not had for long. Returns how many.';
+
+revoke all on function public.create_virtual_key, public.update_virtual_key, public.block_virtual_key,
+  public.unblock_virtual_key, public.revoke_virtual_key, public.resync_virtual_key, public.read_limits,
+  public.list_deletions, public.finish_deletions, public.forget_keys from public, anon, authenticated,
+  service_role;

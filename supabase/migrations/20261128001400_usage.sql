@@ -1,0 +1,277 @@
+-- What was spent: booked from what LiteLLM shows, and kept by day, model and key as a report.
+
+set local check_function_bodies = off; -- a function may name what a later file makes
+
+-- --------------------------------------------------------------------- booked
+
+create function public.claim_reading(p_name text, p_every_seconds integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_mark timestamptz;
+begin
+  update keyfund.gateways set read_at = now() + make_interval(secs => p_every_seconds)
+  where name = p_name and read_at <= now() and opened_at is null
+  returning read_mark into v_mark;
+  if not found then
+    return null;
+  end if;
+  return jsonb_build_object('mark', v_mark, 'asked_at', clock_timestamp());
+end;
+$$;
+comment on function public.claim_reading(text, integer) is
+  'For the one process whose turn it is to read what changed: up to where it is read; null for all others.';
+
+create function public.settle_usage(p_spenders jsonb, p_asked_at timestamptz) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_spender record;
+  v_account keyfund.accounts;
+  v_booked integer := 0;
+begin
+  for v_spender in
+    select s.user_id, s.spend_micros
+    from jsonb_to_recordset(p_spenders) as s (user_id uuid, spend_micros bigint)
+    join keyfund.accounts a on a.user_id = s.user_id
+    where s.spend_micros is distinct from a.seen_micros and a.confirmed_at is not null
+    order by s.user_id
+  loop
+    perform from public.profiles where id = v_spender.user_id for update;
+    select * into strict v_account from keyfund.accounts where user_id = v_spender.user_id for update;
+    if v_account.epoch_at > p_asked_at then
+      continue; -- read before LiteLLM lost its spend: it says nothing about the new epoch
+    elsif v_spender.spend_micros > v_account.seen_micros then
+      perform keyfund.book_usage(v_account, v_spender.spend_micros);
+      v_booked := v_booked + 1;
+    elsif v_spender.spend_micros is null or v_spender.spend_micros < v_account.seen_micros then
+      -- Gone or gone backwards: a push looks again, under the account's lease.
+      update keyfund.accounts set next_attempt_at = now()
+      where user_id = v_spender.user_id and (next_attempt_at is null or next_attempt_at > now())
+        and (lease_expires_at is null or lease_expires_at <= now());
+    end if;
+  end loop;
+  return v_booked;
+end;
+$$;
+comment on function public.settle_usage(jsonb, timestamptz) is
+  'Books users'' spends as LiteLLM showed them after p_asked_at; spend_micros null: the user row is missing. '
+  'Repeating it changes nothing.';
+
+create function public.finish_reading(p_name text, p_mark timestamptz) returns void
+language sql security definer set search_path = '' as $$
+  update keyfund.gateways set read_mark = greatest(read_mark, p_mark) where name = p_name;
+$$;
+comment on function public.finish_reading(text, timestamptz) is 'All changes up to this time are dealt with.';
+
+-- --------------------------------------------------------------------- by day
+
+create table keyfund.usage_by_day (
+  -- Not to profiles: the check would lock the profile after the account.
+  user_id uuid not null references keyfund.accounts (user_id),
+  day date not null,
+  model text not null check (length(model) between 1 and 300),
+  key_hash text not null check (length(key_hash) <= 100),
+  requests bigint not null check (requests >= 0),
+  prompt_tokens bigint not null check (prompt_tokens >= 0),
+  completion_tokens bigint not null check (completion_tokens >= 0),
+  spend_micros bigint not null check (spend_micros >= 0),
+  primary key (user_id, day, model, key_hash)
+);
+comment on table keyfund.usage_by_day is
+  'What LiteLLM showed of each day (UTC), kept for when it is away or has forgotten. Ids alone, so it outlives '
+  'the user as the ledger does.';
+comment on column keyfund.usage_by_day.model is 'The public name, as callers ask for it.';
+comment on column keyfund.usage_by_day.key_hash is
+  'sha256 of the key string, as LiteLLM tells it; empty: it tells none.';
+comment on column keyfund.usage_by_day.requests is
+  'Calls that were answered; refused and failed ones are not counted.';
+alter table keyfund.usage_by_day enable row level security;
+
+create function keyfund.unread_since(p_account keyfund.accounts) returns date
+language sql stable set search_path = '' as $$
+  -- A day again: what began before midnight may be told after it. Never more than a year at once.
+  select greatest(
+    coalesce((p_account.rolled_at at time zone 'UTC')::date - 1,
+      (select (p.created_at at time zone 'UTC')::date from public.profiles p where p.id = p_account.user_id)),
+    keyfund.today() - 365);
+$$;
+comment on function keyfund.unread_since(keyfund.accounts) is
+  'The first day of which LiteLLM may tell more than is kept.';
+
+create function public.claim_rollups(p_limit integer, p_lease_seconds integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_claimed jsonb;
+begin
+  if exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null) then
+    return '[]';
+  end if;
+  -- First noticed, then read half a minute later: LiteLLM writes its days after its users, and one reading is
+  -- enough for many calls.
+  update keyfund.accounts set roll_at = now() + interval '30 seconds'
+  where user_id in (
+    select user_id from keyfund.accounts
+    where booked_micros <> rolled_micros and roll_at is null
+    limit 1000 for update skip locked);
+  with due as (
+    select user_id from keyfund.accounts
+    where booked_micros <> rolled_micros and roll_at <= now()
+    order by roll_at limit p_limit for update skip locked
+  ), claimed as (
+    -- No token: a reader that comes too late only repeats what another has kept.
+    update keyfund.accounts a set roll_at = now() + make_interval(secs => p_lease_seconds)
+    from due where a.user_id = due.user_id
+    returning a.user_id, keyfund.unread_since(a) as since, a.booked_micros
+  )
+  select coalesce(jsonb_agg(to_jsonb(claimed)), '[]') into v_claimed from claimed;
+  return v_claimed;
+end;
+$$;
+comment on function public.claim_rollups(integer, integer) is
+  'Leases accounts that spent since their days were last read: from which day on to read them. None while the '
+  'breaker is open.';
+
+create function public.record_usage(
+  p_user_id uuid, p_from date, p_until date, p_days jsonb, p_asked_at timestamptz, p_booked_micros bigint default null
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_account keyfund.accounts;
+  v_changed boolean;
+  v_whole boolean;
+begin
+  select * into v_account from keyfund.accounts where user_id = p_user_id for update;
+  if v_account.user_id is null then
+    return false;
+  end if;
+  if exists (
+    select from jsonb_to_recordset(p_days) as d (key_hash text)
+    join public.virtual_keys k on k.key_hash = d.key_hash where k.user_id <> p_user_id
+  ) then
+    perform keyfund.refuse(409, 'usage_of_another', 'LiteLLM told of another account''s keys.');
+  end if;
+  -- Row by row and figure by figure the larger stays: within a day they only grow, so less means that LiteLLM lost
+  -- some (restored, replaced, reset). Adding up before and after instead would count twice what a restore kept; so
+  -- the
+  -- one day on which LiteLLM forgot may show too little here. Too much only where an account used more than a
+  -- thousand
+  -- keys in a day: LiteLLM tells the rest as one, and a key that comes among the thousand later is told again.
+  insert into keyfund.usage_by_day as u (user_id, day, model, key_hash, requests, prompt_tokens, completion_tokens,
+    spend_micros)
+  select p_user_id, d.day, d.model, d.key_hash, d.requests, d.prompt_tokens, d.completion_tokens, d.spend_micros
+  from jsonb_to_recordset(p_days) as d (
+    day date, model text, key_hash text, requests bigint, prompt_tokens bigint, completion_tokens bigint,
+      spend_micros bigint)
+  where d.day between p_from and p_until
+  on conflict (user_id, day, model, key_hash) do update
+  set requests = greatest(u.requests, excluded.requests),
+      prompt_tokens = greatest(u.prompt_tokens, excluded.prompt_tokens),
+      completion_tokens = greatest(u.completion_tokens, excluded.completion_tokens),
+      spend_micros = greatest(u.spend_micros, excluded.spend_micros)
+  where excluded.requests > u.requests or excluded.prompt_tokens > u.prompt_tokens
+    or excluded.completion_tokens > u.completion_tokens or excluded.spend_micros > u.spend_micros;
+  v_changed := found;
+  -- Only an answer that leaves no day out says up to when all is read. One statement: with a second one PostgreSQL
+  -- would
+  -- check the row's profile again, and lock it after the account.
+  v_whole := p_from <= keyfund.unread_since(v_account) and p_until >= (p_asked_at at time zone 'UTC')::date;
+  update keyfund.accounts
+  set rolled_at = case when v_whole then greatest(rolled_at, least(p_asked_at, clock_timestamp())) else rolled_at end,
+      rolled_micros = coalesce(p_booked_micros, rolled_micros),
+      roll_at = case when p_booked_micros is null then roll_at end
+  where user_id = p_user_id and (v_whole or p_booked_micros is not null);
+  return v_changed;
+end;
+$$;
+comment on function public.record_usage(uuid, date, date, jsonb, timestamptz, bigint) is
+  'Keeps what LiteLLM told of an account''s days, asked at p_asked_at; p_booked_micros: for a claim. Repeating it '
+  'changes nothing; true: something was new.';
+
+create function public.read_usage(
+  account_id uuid default null, start_date date default null, end_date date default null,
+  model text default null, key_id uuid default null, by_key boolean default false
+) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  v_account_id uuid := coalesce(read_usage.account_id, (select auth.uid()));
+  v_today date := keyfund.today();
+  v_until date := coalesce(read_usage.end_date, greatest(v_today, read_usage.start_date));
+  v_from date;
+  v_account keyfund.accounts;
+begin
+  if v_account_id is distinct from (select auth.uid()) then
+    perform keyfund.check_administrator(); -- first: nobody else learns whether the account exists
+  end if;
+  -- Days to come are days without usage: a month may be asked for before it is over.
+  if v_until not between '2000-01-01' and '9999-12-31' or read_usage.start_date not between '2000-01-01'
+    and '9999-12-31' then
+    perform keyfund.refuse(400, 'invalid_range', 'A date is between 2000-01-01 and 9999-12-31.');
+  end if;
+  v_from := coalesce(read_usage.start_date, v_until - 29);
+  if v_from > v_until or v_until - v_from > 365 then
+    perform keyfund.refuse(400, 'invalid_range',
+      'start_date is not after end_date, and at most 366 days are told at once.');
+  end if;
+  select * into v_account from keyfund.accounts where user_id = v_account_id;
+  if v_account.user_id is null and read_usage.account_id is not null and v_account_id <> (select auth.uid()) then
+    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+  end if;
+  if v_account_id is distinct from (select auth.uid()) then
+    perform keyfund.note_reading('usage_read', 1, v_account_id);
+  end if;
+  if read_usage.key_id is not null and not exists (
+      select from public.virtual_keys k where k.id = read_usage.key_id and k.user_id = v_account_id) then
+    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+  end if;
+  if read_usage.by_key and (
+      select count(*) from (
+        select from keyfund.usage_by_day u
+        where u.user_id = v_account_id and u.day between v_from and v_until limit 50001) r) > 50000 then
+    perform keyfund.refuse(400, 'too_many_rows', 'More than 50,000 rows: ask for fewer days.');
+  end if;
+  return (
+    with named as (
+      -- All strings that a key ever had are that key; those that no key of the account has are told as one.
+      select u.*, k.id as found_id, k.name
+      from keyfund.usage_by_day u
+      left join public.virtual_keys s on s.key_hash = u.key_hash and s.user_id = u.user_id
+      left join public.virtual_keys k on k.id = coalesce(s.successor_id, s.id)
+      where u.user_id = v_account_id and u.day between v_from and v_until
+        and (read_usage.model is null or u.model = read_usage.model)
+        and (read_usage.key_id is null or k.id = read_usage.key_id)
+    ), figures as (
+      select n.day, n.model, n.found_id, n.name,
+        grouping(n.day) = 0 as has_day, grouping(n.name) = 0 as has_key,
+        sum(n.requests)::bigint as requests, sum(n.prompt_tokens)::bigint as prompt_tokens,
+        sum(n.completion_tokens)::bigint as completion_tokens, sum(n.spend_micros)::bigint as spend_micros
+      from named n
+      group by grouping sets ((n.day, n.model), (n.found_id, n.name), (n.day, n.model, n.found_id, n.name))
+    )
+    select jsonb_build_object(
+      'account_id', v_account_id, 'start_date', v_from, 'end_date', v_until, 'as_of', v_account.rolled_at,
+      'unread_since', case when v_account.user_id is not null then keyfund.unread_since(v_account) end,
+      'is_away', exists (select from keyfund.gateways g where g.name = 'litellm' and g.opened_at is not null),
+      'days', coalesce((
+        select jsonb_agg(jsonb_build_object('date', f.day, 'model', f.model, 'requests', f.requests,
+          'prompt_tokens', f.prompt_tokens, 'completion_tokens', f.completion_tokens, 'spend_micros', f.spend_micros)
+          order by f.day, f.model)
+        from figures f where f.has_day and not f.has_key), '[]'),
+      'keys', coalesce((
+        select jsonb_agg(jsonb_build_object('key_id', f.found_id, 'name', coalesce(f.name, 'Other keys'), 'requests',
+          f.requests,
+          'prompt_tokens', f.prompt_tokens, 'completion_tokens', f.completion_tokens, 'spend_micros', f.spend_micros)
+          order by f.spend_micros desc, f.found_id)
+        from figures f where f.has_key and not f.has_day), '[]'),
+      'rows', case when read_usage.by_key then coalesce((
+        select jsonb_agg(jsonb_build_object('date', f.day, 'model', f.model, 'key_id', f.found_id,
+          'name', coalesce(f.name, 'Other keys'), 'requests', f.requests, 'prompt_tokens', f.prompt_tokens,
+          'completion_tokens', f.completion_tokens, 'spend_micros', f.spend_micros)
+          order by f.day, f.model, f.found_id)
+        from figures f where f.has_key and f.has_day), '[]') end));
+end;
+$$;
+comment on function public.read_usage(uuid, date, date, text, uuid, boolean) is
+  'What is kept of the caller''s usage, by day and model and by key; account_id: for administrators, anybody''s. '
+  'Dates are UTC and inclusive; days to come are empty.';
+
+revoke all on function public.claim_reading, public.settle_usage, public.finish_reading, public.claim_rollups,
+  public.record_usage, public.read_usage from public, anon, authenticated, service_role;
