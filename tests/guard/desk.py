@@ -157,6 +157,7 @@ class Desk:
             )
             spent.append(time.perf_counter() - began)
             if key.budget_reservation is not None:
+                key.budget_reservation["callback_bound"] = True  # LiteLLM settles it, the guard does not
                 await self.module._release(key.budget_reservation)
         return spent
 
