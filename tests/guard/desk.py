@@ -37,8 +37,10 @@ class Desk:
         proxy_server.llm_router = litellm.Router(model_list=setup["models"], **setup.get("router", {}))
         if redis := setup.get("redis"):
             from litellm.caching.redis_cache import RedisCache
+            from litellm.caching.redis_cluster_cache import RedisClusterCache
 
-            proxy_server.spend_counter_cache.redis_cache = RedisCache(**redis)
+            kind = RedisClusterCache if "startup_nodes" in redis else RedisCache
+            proxy_server.spend_counter_cache.redis_cache = kind(**redis)
         self.module = load(setup["guard"])
         self.ends: dict[str, asyncio.Event] = {}
         self.calls: dict[str, asyncio.Task[Json]] = {}
@@ -55,11 +57,16 @@ class Desk:
 
     async def do_admit(self, calls: Json) -> Json:
         """Have these calls examined at once; those that are let through stay in flight."""
+        await self.do_begin(calls)
+        return [await self.entered[call["id"]] for call in calls]
+
+    async def do_begin(self, calls: Json) -> Json:
+        """Begin to have them examined, and do not wait for it."""
         for call in calls:
             self.ends[call["id"]] = asyncio.Event()
             self.entered[call["id"]] = asyncio.get_running_loop().create_future()
             self.calls[call["id"]] = asyncio.create_task(self.one(call))
-        return [await self.entered[call["id"]] for call in calls]
+        return {}
 
     async def one(self, call: Json) -> None:
         key = make_key(call)
@@ -124,6 +131,11 @@ class Desk:
 
     async def do_spend(self, counter: str, dollars: float) -> Json:
         return await proxy_server.increment_spend_counter_cache(counter, dollars)
+
+    async def do_spent_before(self, user_id: str, dollars: float) -> Json:
+        """What LiteLLM's database has of somebody, of whom nothing is counted yet."""
+        await proxy_server.user_api_key_cache.async_set_cache(user_id, {"spend": dollars})
+        return {}
 
     async def do_in_flight(self) -> Json:
         return sum(1 for call in self.module.guard.calls.mine.values() if call.takes_place)
