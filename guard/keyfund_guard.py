@@ -41,6 +41,7 @@ MARK = "keyfund"  # in a key's metadata: the installation that it belongs to
 OURS = "keyfund_guard"  # in a key's metadata: what the guard is told about the key
 LEASE_SECONDS = 60  # after the death of a LiteLLM worker, what it held is given back so much later
 RENEW_SECONDS = 15
+LOOKS_SECONDS = (0.05, 0.5, 3)  # after a call: LiteLLM settles it a moment later, and each place costs time
 REMEMBER_SECONDS = 300  # a counter is kept so long after its last call: LiteLLM writes spend far sooner
 COUNTER_SECONDS = 600  # how long LiteLLM's memory keeps a counter, from when it was made, however it is used
 MOST_COUNTERS = 100_000  # LiteLLM keeps 200, and forgets what is reserved in the others
@@ -931,7 +932,7 @@ if #left > 0 then return {{{LEFT}, left}} end
 if taken >= tonumber(ARGV[4]) and not mine then return {{{FULL}}} end
 for i = 2, #KEYS do
   local spent = redis.call('get', KEYS[i])
-  if not spent and ARGV[7] == 'no' then return {{{NEW}, i - 2}} end
+  if not spent and ARGV[7] == 'no' then return {{{NEW}}} end
   if (tonumber(spent or 0) + tonumber(ARGV[2 * i + 4])) > tonumber(ARGV[2 * i + 5]) then
     return {{{OVER}, i - 2, spent or '0'}}
   end
@@ -1002,58 +1003,22 @@ class Calls:
         return call, True
 
     async def take(self, redis: Json, key: Json, data: dict[str, Json], most: int, cost: float) -> None:
-        """Take a place and hold the cost at once, in one round trip."""
+        """Take a place and hold the cost in one step. Raises ProxyException when either is not to be had."""
         held = key.budget_reservation or _new_reservation()
         missing = _missing(held, key, cost) if cost > 0 else []
+        holds = {**_amounts(held), **{budget.counter: cost for budget, _ in missing}} if cost > 0 else {}
         call, is_new = self._begin(str(key.user_id))
         call.unanswered = is_new
-        answer = await self._ask(redis, call, held, missing, most, cost)
+        what, *told = await _ask(redis, call, _write_lease(taken=True, holds=holds), most, missing)
         call.unanswered = False
-        if answer[0] == TAKEN:
-            _note_counters(missing, answer[1])
-            if cost > 0:
-                _write_down(held, missing, cost)
-                _attach(held, key, data)
-                self._keep(call, held)
-            return
-        call.refused = True
-        if answer[0] == FULL:
-            raise refuse_place(most)
-        budget, _ = missing[answer[1]]
-        raise refuse_money(budget.owner, budget.owner_id, float(answer[2]), budget.most, cost)
-
-    async def _ask(
-        self,
-        redis: Json,
-        call: Call,
-        held: dict[str, Json],
-        missing: list[tuple[Budget, float]],
-        most: int,
-        cost: float,
-    ) -> list[Json]:
-        """Redis's answer, once what dead workers left is given back and every counter is known."""
-        from litellm.proxy import proxy_server
-
-        cache = proxy_server.spend_counter_cache.redis_cache
-        holds = _amounts(held) if cost > 0 else {}
-        lease = _write_lease(taken=True, holds={**holds, **{budget.counter: cost for budget, _ in missing}})
-        keys = [cache.check_and_fix_namespace(budget.counter) for budget, _ in missing]
-        sums = [number for budget, dollars in missing for number in (dollars, budget.most + HAIR)]
-        terms = [most, LEASE_SECONDS * 60, cache.get_ttl()]
-        known = "no"
-        while True:
-            answer: list[Json] = await redis.eval(
-                TAKE, 1 + len(keys), _places(call), *keys, call.id, lease, time.time(), *terms, known, *sums
-            )
-            if answer[0] == LEFT:
-                for left in answer[1]:
-                    await _give_back(json.loads(left))
-            elif answer[0] == NEW:
-                for budget, _ in missing:
-                    await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
-                known = "yes"
-            else:
-                return answer
+        if what != TAKEN:
+            call.refused = True
+            raise _refuse_taking(what, told, most, missing, cost)
+        _note_counters(missing, told[0])
+        if cost > 0:
+            _write_down(held, missing, cost)
+            _attach(held, key, data)
+            self._keep(call, held)
 
     def hold(self, call: Call, held: dict[str, Json]) -> None:
         """Note what a call holds, so that it can be given back after the death of this worker."""
@@ -1098,6 +1063,12 @@ class Calls:
         if held is not None and not held["finalized"] and not held["callback_bound"]:
             await _release(held)
         await self._note(call)
+        for seconds in LOOKS_SECONDS:
+            if call.task not in self.mine:
+                return
+            await asyncio.sleep(seconds)
+            if call.is_over:
+                await self._note(call)
 
     async def _undo(self, call: Call) -> None:
         """Give back what a call holds whose answer was lost. Place and money came together, or neither did.
@@ -1163,6 +1134,41 @@ def keep(memory: Json, counter: str) -> None:
 def refuse_place(most: int) -> ProxyException:
     text = f"this account has {most} calls in flight, which is the most. Wait for one to end."
     return refuse(429, "too_many_in_flight", text)
+
+
+async def _ask(
+    redis: Json, call: Call, lease: str, most: int, missing: list[tuple[Budget, float]]
+) -> list[Json]:
+    """Redis's answer, once what dead workers left is given back and every counter is known."""
+    from litellm.proxy import proxy_server
+
+    cache = proxy_server.spend_counter_cache.redis_cache
+    keys = [_places(call), *(cache.check_and_fix_namespace(budget.counter) for budget, _ in missing)]
+    seconds = (LEASE_SECONDS * 60, cache.get_ttl())
+    sums = [number for budget, dollars in missing for number in (dollars, budget.most + HAIR)]
+    known = "no"
+    while True:
+        told: list[Json] = await redis.eval(
+            TAKE, len(keys), *keys, call.id, lease, time.time(), most, *seconds, known, *sums
+        )
+        if told[0] == LEFT:
+            for left in told[1]:
+                await _give_back(json.loads(left))
+        elif told[0] == NEW:
+            for budget, _ in missing:
+                await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
+            known = "yes"
+        else:
+            return told
+
+
+def _refuse_taking(
+    what: int, told: list[Json], most: int, missing: list[tuple[Budget, float]], cost: float
+) -> ProxyException:
+    if what == FULL:
+        return refuse_place(most)
+    budget, _ = missing[told[0]]
+    return refuse_money(budget.owner, budget.owner_id, float(told[1]), budget.most, cost)
 
 
 def _note_counters(missing: list[tuple[Budget, float]], shown: list[Json]) -> None:

@@ -42,6 +42,7 @@ class Desk:
             kind = RedisClusterCache if "startup_nodes" in redis else RedisCache
             proxy_server.spend_counter_cache.redis_cache = kind(**redis)
         self.module = load(setup["guard"])
+        self.settling: set[asyncio.Task[None]] = set()
         self.ends: dict[str, asyncio.Event] = {}
         self.calls: dict[str, asyncio.Task[Json]] = {}
         self.entered: dict[str, asyncio.Future[Json]] = {}
@@ -90,10 +91,11 @@ class Desk:
         entered.set_result({"status": 200, "held": held and held["reserved_cost"], "sent": sent})
         await self.ends[call["id"]].wait()
         if held is not None and call.get("costs") is not None:
-            from litellm.proxy.spend_tracking.budget_reservation import reconcile_budget_reservation
-
             held["callback_bound"] = True
-            await reconcile_budget_reservation(held, call["costs"])
+            settling = asyncio.create_task(settle(held, call["costs"], call.get("settled_after", 0)))
+            if not call.get("settled_after"):
+                await settling
+            self.settling.add(settling)
 
     async def do_end(self, ids: Json) -> Json:
         for one in ids:
@@ -156,22 +158,32 @@ class Desk:
         return {}
 
     async def do_time(self, call: Json, times: int) -> Json:
-        """Seconds of each of so many examinations of one call, the way in and out of it."""
+        """Seconds of each examination of a call. What the guard does afterwards goes on beside them."""
         import time
 
         spent = []
-        for number in range(times):
+
+        async def one() -> None:
             key = make_key(call)
             data = make_data(call, key)
             began = time.perf_counter()
-            await asyncio.create_task(
-                self.module.guard.async_pre_call_hook(key, None, data, call["call_type"]), name=str(number)
-            )
+            await self.module.guard.async_pre_call_hook(key, None, data, call["call_type"])
             spent.append(time.perf_counter() - began)
             if key.budget_reservation is not None:
-                key.budget_reservation["callback_bound"] = True  # LiteLLM settles it, the guard does not
+                key.budget_reservation["callback_bound"] = True  # it is settled here, as LiteLLM does
                 await self.module._release(key.budget_reservation)
+
+        for _ in range(times):
+            await asyncio.create_task(one())
         return spent
+
+
+async def settle(held: Json, cost: float, seconds: float) -> None:
+    """What LiteLLM does some time after an answer."""
+    from litellm.proxy.spend_tracking.budget_reservation import reconcile_budget_reservation
+
+    await asyncio.sleep(seconds)
+    await reconcile_budget_reservation(held, cost)
 
 
 def make_key(call: Json) -> UserAPIKeyAuth:

@@ -88,6 +88,15 @@ def test_a_cap_is_held_in_the_same_step_as_the_wallet_or_neither_is(shared: Work
     assert math.isclose(holds(shared, person), 0, abs_tol=1e-9)
 
 
+def test_a_call_that_litellm_settles_after_its_request_leaves_no_place_behind(
+    shared: Worker, server: Valkey, person: Person
+) -> None:
+    answers = shared.admit(person.picture(costs=2.5, settled_after=0.02))
+    shared.end(*answers)  # the round that renews leases comes much later
+    assert math.isclose(holds(shared, person), 2.5)
+    assert "\r\n:0\r\n" in server.tell(f"HLEN keyfund:calls:{person.more['user_id']}")
+
+
 def held_by_lost_calls(desk: Worker) -> float:
     """What three calls hold that Redis let through, and whose answers never came."""
     person = Person()
