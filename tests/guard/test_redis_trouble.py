@@ -91,10 +91,24 @@ def test_a_cap_is_held_in_the_same_step_as_the_wallet_or_neither_is(shared: Work
 def test_a_call_that_litellm_settles_after_its_request_leaves_no_place_behind(
     shared: Worker, server: Valkey, person: Person
 ) -> None:
-    answers = shared.admit(person.picture(costs=2.5, settled_after=0.02))
-    shared.end(*answers)  # the round that renews leases comes much later
+    assert places_after_a_call(shared, server, person) == 0
     assert math.isclose(holds(shared, person), 2.5)
-    assert "\r\n:0\r\n" in server.tell(f"HLEN keyfund:calls:{person.more['user_id']}")
+
+
+def test_places_that_outlive_their_calls_are_noticed(
+    shared: Worker, server: Valkey, person: Person, tmp_path: Path
+) -> None:
+    looks = Mutant("", "for seconds in LOOKS_SECONDS:", "for seconds in ():", "")
+    shared.ask("load", guard=str(looks.write(tmp_path)))
+    assert places_after_a_call(shared, server, person) == 1
+
+
+def places_after_a_call(desk: Worker, server: Valkey, person: Person) -> int:
+    """Places that Redis has of a call that is settled; the round that renews leases comes much later."""
+    desk.end(*desk.admit(person.picture(costs=2.5, settled_after=0.02)))
+    found = re.search(r":(\d+)", server.tell(f"HLEN keyfund:calls:{person.more['user_id']}"))
+    assert found is not None
+    return int(found[1])
 
 
 def held_by_lost_calls(desk: Worker) -> float:
