@@ -41,6 +41,7 @@ MARK = "keyfund"  # in a key's metadata: the installation that it belongs to
 OURS = "keyfund_guard"  # in a key's metadata: what the guard is told about the key
 LEASE_SECONDS = 60  # after the death of a LiteLLM worker, what it held is given back so much later
 RENEW_SECONDS = 15
+LOOKS_SECONDS = (0.05, 0.5, 3)  # after a call: LiteLLM settles it a moment later, and each place costs time
 REMEMBER_SECONDS = 300  # a counter is kept so long after its last call: LiteLLM writes spend far sooner
 COUNTER_SECONDS = 600  # how long LiteLLM's memory keeps a counter, from when it was made, however it is used
 MOST_COUNTERS = 100_000  # LiteLLM keeps 200, and forgets what is reserved in the others
@@ -804,18 +805,27 @@ async def reserve(key: Json, data: dict[str, Json], cost: float) -> Json:
         ProxyException: it does not fit; what was added is taken off again.
     """
     held = key.budget_reservation or _new_reservation()
-    missing = [(budget, cost - _held_for(held, budget)) for budget in budgets_of(key)]
-    missing = [(budget, dollars) for budget, dollars in missing if dollars > 0]
+    missing = _missing(held, key, cost)
     spent = await _add(held, missing)
     for (budget, dollars), now in zip(missing, spent, strict=True):
         if now > budget.most + HAIR:
             await _increment([(one.counter, -more) for one, more in missing])
             raise refuse_money(budget.owner, budget.owner_id, now - dollars, budget.most, cost)
+    _write_down(held, missing, cost)
+    _attach(held, key, data)
+    return held
+
+
+def _missing(held: dict[str, Json], key: Json, cost: float) -> list[tuple[Budget, float]]:
+    """What each counter lacks until it holds the cost."""
+    lacks = ((budget, cost - _held_for(held, budget)) for budget in budgets_of(key))
+    return [(budget, dollars) for budget, dollars in lacks if dollars > 0]
+
+
+def _write_down(held: dict[str, Json], missing: list[tuple[Budget, float]], cost: float) -> None:
     for budget, _ in missing:
         _entry_of(held, budget)["reserved_cost"] = cost
     held["reserved_cost"] = max(float(held["reserved_cost"]), cost)
-    _attach(held, key, data)
-    return held
 
 
 async def _add(held: dict[str, Json], missing: list[tuple[Budget, float]]) -> list[float]:
@@ -893,6 +903,7 @@ class Call:
     task: asyncio.Task[Any]
     held: dict[str, Json] | None = None
     refused: bool = False
+    unanswered: bool = False  # Redis was asked for it, and may or may not have let it through
 
     @property
     def takes_place(self) -> bool:
@@ -901,6 +912,49 @@ class Call:
     @property
     def is_over(self) -> bool:
         return self.task.done() and (self.held is None or self.held["finalized"] is True)
+
+
+TAKEN, FULL, OVER, NEW, LEFT = range(5)
+TAKE = f"""
+local places, taken, mine, left = redis.call('hgetall', KEYS[1]), 0, false, {{}}
+for i = 1, #places, 2 do
+  local lease = cjson.decode(places[i + 1])
+  if lease['until'] <= tonumber(ARGV[3]) then
+    redis.call('hdel', KEYS[1], places[i])
+    left[#left + 1] = places[i + 1]
+  elseif places[i] == ARGV[1] then
+    mine = true
+  elseif lease['taken'] then
+    taken = taken + 1
+  end
+end
+if #left > 0 then return {{{LEFT}, left}} end
+if taken >= tonumber(ARGV[4]) and not mine then return {{{FULL}}} end
+for i = 2, #KEYS do
+  local spent = redis.call('get', KEYS[i])
+  if not spent and ARGV[7] == 'no' then return {{{NEW}}} end
+  if (tonumber(spent or 0) + tonumber(ARGV[2 * i + 4])) > tonumber(ARGV[2 * i + 5]) then
+    return {{{OVER}, i - 2, spent or '0'}}
+  end
+end
+local shown = {{}}
+for i = 2, #KEYS do
+  shown[i - 1] = redis.call('incrbyfloat', KEYS[i], ARGV[2 * i + 4])
+  redis.call('expire', KEYS[i], ARGV[6])
+end
+redis.call('hset', KEYS[1], ARGV[1], ARGV[2])
+redis.call('expire', KEYS[1], ARGV[5])
+return {{{TAKEN}, shown}}
+"""
+"""A place and the money for it, or neither, in one step of Redis.
+
+KEYS: the account's places, then a counter for each budget. ARGV: the place, its lease, the time, the most
+places, for how many seconds Redis keeps places and counters, whether all counters are known to be there, then
+for each counter what to add and the most that it may show.
+
+Places whose lease has ended are cleared away first, and handed to the one caller that found them, who gives
+back what they held and asks again. So does a caller after it had LiteLLM count what was spent before.
+"""
 
 
 class Calls:
@@ -915,32 +969,66 @@ class Calls:
         self.counters: dict[str, float] = {}  # when each counter was last used
         self.renewing: asyncio.Task[None] | None = None
 
+    async def admit(self, key: Json, data: dict[str, Json], most: int, cost: float) -> None:
+        """Take a place and hold the cost. Raises ProxyException when there is no place, or no money."""
+        redis = _redis()
+        if redis is not None and not _is_cluster():
+            await self.take(redis, key, data, most, cost)
+            return
+        call = await self.enter(str(key.user_id), most)
+        if cost > 0:
+            self.hold(call, await reserve(key, data, cost))
+
     async def enter(self, user_id: str, most: int) -> Call:
         """Take a place; a request that has one keeps it. Raises ProxyException when all are taken."""
+        call, is_new = self._begin(user_id)
+        if not is_new:
+            return call
+        if await self._count(call) > most:
+            call.refused = True
+            raise refuse_place(most)
+        return call
+
+    def _begin(self, user_id: str) -> tuple[Call, bool]:
+        """The request's call, and whether it is new."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call outside any task")
         if task in self.mine:
-            return self.mine[task]
+            return self.mine[task], False
         call = self.mine[task] = Call(uuid.uuid4().hex, user_id, task)
         task.add_done_callback(lambda _: self._leave(call))
-        if await self._count(call) > most:
-            call.refused = True
-            raise refuse(
-                429,
-                "too_many_in_flight",
-                f"this account has {most} calls in flight, which is the most. Wait for one to end.",
-            )
         if self.renewing is None or self.renewing.done():
             self.renewing = asyncio.create_task(self._renew())
-        return call
+        return call, True
+
+    async def take(self, redis: Json, key: Json, data: dict[str, Json], most: int, cost: float) -> None:
+        """Take a place and hold the cost in one step. Raises ProxyException when either is not to be had."""
+        held = key.budget_reservation or _new_reservation()
+        missing = _missing(held, key, cost) if cost > 0 else []
+        holds = {**_amounts(held), **{budget.counter: cost for budget, _ in missing}} if cost > 0 else {}
+        call, is_new = self._begin(str(key.user_id))
+        call.unanswered = is_new
+        what, *told = await _ask(redis, call, _write_lease(taken=True, holds=holds), most, missing)
+        call.unanswered = False
+        if what != TAKEN:
+            call.refused = True
+            raise _refuse_taking(what, told, most, missing, cost)
+        _note_counters(missing, told[0])
+        if cost > 0:
+            _write_down(held, missing, cost)
+            _attach(held, key, data)
+            self._keep(call, held)
 
     def hold(self, call: Call, held: dict[str, Json]) -> None:
         """Note what a call holds, so that it can be given back after the death of this worker."""
-        call.held = held
-        self.counters.update((entry["counter_key"], time.monotonic()) for entry in held["entries"])
+        self._keep(call, held)
         if _redis():
             _run(self._note(call))  # the call need not wait for it
+
+    def _keep(self, call: Call, held: dict[str, Json]) -> None:
+        call.held = held
+        self.counters.update((entry["counter_key"], time.monotonic()) for entry in held["entries"])
 
     async def _count(self, call: Call) -> int:
         redis = _redis()
@@ -960,7 +1048,7 @@ class Calls:
         if told["until"] > time.time():
             return bool(told["taken"])
         if await redis.hdel(_places(call), place):
-            await _increment([(counter, -dollars) for counter, dollars in told["held"].items()])
+            await _give_back(told)
         return False
 
     def _leave(self, call: Call) -> None:
@@ -968,14 +1056,36 @@ class Calls:
         _run(self._settle(call))
 
     async def _settle(self, call: Call) -> None:
+        if call.unanswered:
+            await self._undo(call)
+            return
         held = call.held
         if held is not None and not held["finalized"] and not held["callback_bound"]:
             await _release(held)
         await self._note(call)
+        for seconds in LOOKS_SECONDS:
+            if call.task not in self.mine:
+                return
+            await asyncio.sleep(seconds)
+            if call.is_over:
+                await self._note(call)
+
+    async def _undo(self, call: Call) -> None:
+        """Give back what a call holds whose answer was lost. Place and money came together, or neither did.
+
+        Where Redis is away, or lets it through only now, this is done when the lease ends.
+        """
+        redis = _redis()
+        self.mine.pop(call.task, None)
+        lease = await redis.hget(_places(call), call.id)
+        if lease is not None and await redis.hdel(_places(call), call.id):
+            await _give_back(json.loads(lease))
 
     async def _note(self, call: Call) -> None:
         """Forget a call that is over, and renew the lease of one that is not."""
         redis = _redis()
+        if call.unanswered:
+            return
         if call.is_over:
             self.mine.pop(call.task, None)
             if redis:
@@ -1021,6 +1131,68 @@ def keep(memory: Json, counter: str) -> None:
         memory.set_cache(counter, value, ttl=COUNTER_SECONDS)
 
 
+def refuse_place(most: int) -> ProxyException:
+    text = f"this account has {most} calls in flight, which is the most. Wait for one to end."
+    return refuse(429, "too_many_in_flight", text)
+
+
+async def _ask(
+    redis: Json, call: Call, lease: str, most: int, missing: list[tuple[Budget, float]]
+) -> list[Json]:
+    """Redis's answer, once what dead workers left is given back and every counter is known."""
+    from litellm.proxy import proxy_server
+
+    cache = proxy_server.spend_counter_cache.redis_cache
+    keys = [_places(call), *(cache.check_and_fix_namespace(budget.counter) for budget, _ in missing)]
+    seconds = (LEASE_SECONDS * 60, cache.get_ttl())
+    sums = [number for budget, dollars in missing for number in (dollars, budget.most + HAIR)]
+    known = "no"
+    while True:
+        told: list[Json] = await redis.eval(
+            TAKE, len(keys), *keys, call.id, lease, time.time(), most, *seconds, known, *sums
+        )
+        if told[0] == LEFT:
+            for left in told[1]:
+                await _give_back(json.loads(left))
+        elif told[0] == NEW:
+            for budget, _ in missing:
+                await proxy_server.ensure_spend_counter_initialized(budget.counter, budget.source)
+            known = "yes"
+        else:
+            return told
+
+
+def _refuse_taking(
+    what: int, told: list[Json], most: int, missing: list[tuple[Budget, float]], cost: float
+) -> ProxyException:
+    if what == FULL:
+        return refuse_place(most)
+    budget, _ = missing[told[0]]
+    return refuse_money(budget.owner, budget.owner_id, float(told[1]), budget.most, cost)
+
+
+def _note_counters(missing: list[tuple[Budget, float]], shown: list[Json]) -> None:
+    """As LiteLLM notes counters that it changed: in its memory, and for what this request reads later."""
+    from litellm.proxy import proxy_server
+    from litellm.proxy.spend_tracking.spend_counter_batch import record_spend_counter_value
+
+    for (budget, _), now in zip(missing, shown, strict=True):
+        proxy_server.spend_counter_cache.in_memory_cache.set_cache(budget.counter, float(now))
+        record_spend_counter_value(budget.counter, float(now))
+
+
+async def _give_back(lease: Mapping[str, Json]) -> None:
+    await _increment([(counter, -dollars) for counter, dollars in lease["held"].items()])
+
+
+def _is_cluster() -> bool:
+    """Whether the keys of one account are kept by several servers, so that no one step can change all."""
+    from litellm.caching.redis_cluster_cache import RedisClusterCache
+    from litellm.proxy import proxy_server
+
+    return isinstance(proxy_server.spend_counter_cache.redis_cache, RedisClusterCache)
+
+
 def _redis() -> Json:
     from litellm.proxy import proxy_server
 
@@ -1033,8 +1205,15 @@ def _places(call: Call) -> str:
 
 
 def _lease(call: Call) -> str:
-    held = {entry["counter_key"]: entry["reserved_cost"] for entry in (call.held or {}).get("entries", ())}
-    return json.dumps({"until": time.time() + LEASE_SECONDS, "taken": call.takes_place, "held": held})
+    return _write_lease(taken=call.takes_place, holds=_amounts(call.held or {}))
+
+
+def _amounts(held: Mapping[str, Json]) -> dict[str, float]:
+    return {entry["counter_key"]: entry["reserved_cost"] for entry in held.get("entries", ())}
+
+
+def _write_lease(*, taken: bool, holds: Mapping[str, float]) -> str:
+    return json.dumps({"until": time.time() + LEASE_SECONDS, "taken": taken, "held": holds})
 
 
 RUNNING: set[asyncio.Task[Any]] = set()
@@ -1113,11 +1292,7 @@ class KeyfundGuard(CustomLogger):
         if route == "completions" and asked.get("stream"):
             data["stream_options"] = {"include_usage": True}  # or LiteLLM charges nothing for it
         cost = max(bound(route, asked, deployment) for deployment in (*served, *fallbacks))
-        call = await self.calls.enter(
-            str(key.user_id), int(told.get("in_flight") or self.additions.in_flight)
-        )
-        if cost > 0:
-            self.calls.hold(call, await reserve(key, data, cost))
+        await self.calls.admit(key, data, int(told.get("in_flight") or self.additions.in_flight), cost)
 
     def _deployments(self, model: str) -> tuple[list[Deployment], list[Deployment]]:
         """Who may serve a call of this model, and who may serve it in their place."""

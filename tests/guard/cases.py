@@ -447,7 +447,7 @@ CASES = [
     closed("answers over a socket", "_aresponses_websocket"),
     closed("realtime", "_arealtime"),
     closed("Anthropic's messages", "anthropic_messages"),
-    closed("pass-through", "pass_through_endpoint"),
+    closed("pass-through", "pass_through_endpoint", model="small", messages=HELLO, max_tokens=1),
     closed("Google's shape", "agenerate_content"),
     closed("a kind of call that nobody knows", "anything_new"),
     closed(

@@ -37,9 +37,12 @@ class Desk:
         proxy_server.llm_router = litellm.Router(model_list=setup["models"], **setup.get("router", {}))
         if redis := setup.get("redis"):
             from litellm.caching.redis_cache import RedisCache
+            from litellm.caching.redis_cluster_cache import RedisClusterCache
 
-            proxy_server.spend_counter_cache.redis_cache = RedisCache(**redis)
+            kind = RedisClusterCache if "startup_nodes" in redis else RedisCache
+            proxy_server.spend_counter_cache.redis_cache = kind(**redis)
         self.module = load(setup["guard"])
+        self.settling: set[asyncio.Task[None]] = set()
         self.ends: dict[str, asyncio.Event] = {}
         self.calls: dict[str, asyncio.Task[Json]] = {}
         self.entered: dict[str, asyncio.Future[Json]] = {}
@@ -55,11 +58,16 @@ class Desk:
 
     async def do_admit(self, calls: Json) -> Json:
         """Have these calls examined at once; those that are let through stay in flight."""
+        await self.do_begin(calls)
+        return [await self.entered[call["id"]] for call in calls]
+
+    async def do_begin(self, calls: Json) -> Json:
+        """Begin to have them examined, and do not wait for it."""
         for call in calls:
             self.ends[call["id"]] = asyncio.Event()
             self.entered[call["id"]] = asyncio.get_running_loop().create_future()
             self.calls[call["id"]] = asyncio.create_task(self.one(call))
-        return [await self.entered[call["id"]] for call in calls]
+        return {}
 
     async def one(self, call: Json) -> None:
         key = make_key(call)
@@ -83,10 +91,11 @@ class Desk:
         entered.set_result({"status": 200, "held": held and held["reserved_cost"], "sent": sent})
         await self.ends[call["id"]].wait()
         if held is not None and call.get("costs") is not None:
-            from litellm.proxy.spend_tracking.budget_reservation import reconcile_budget_reservation
-
             held["callback_bound"] = True
-            await reconcile_budget_reservation(held, call["costs"])
+            settling = asyncio.create_task(settle(held, call["costs"], call.get("settled_after", 0)))
+            if not call.get("settled_after"):
+                await settling
+            self.settling.add(settling)
 
     async def do_end(self, ids: Json) -> Json:
         for one in ids:
@@ -125,6 +134,11 @@ class Desk:
     async def do_spend(self, counter: str, dollars: float) -> Json:
         return await proxy_server.increment_spend_counter_cache(counter, dollars)
 
+    async def do_spent_before(self, user_id: str, dollars: float) -> Json:
+        """What LiteLLM's database has of somebody, of whom nothing is counted yet."""
+        await proxy_server.user_api_key_cache.async_set_cache(user_id, {"spend": dollars})
+        return {}
+
     async def do_in_flight(self) -> Json:
         return sum(1 for call in self.module.guard.calls.mine.values() if call.takes_place)
 
@@ -144,21 +158,32 @@ class Desk:
         return {}
 
     async def do_time(self, call: Json, times: int) -> Json:
-        """Seconds of each of so many examinations of one call, the way in and out of it."""
+        """Seconds of each examination of a call. What the guard does afterwards goes on beside them."""
         import time
 
         spent = []
-        for number in range(times):
+
+        async def one() -> None:
             key = make_key(call)
             data = make_data(call, key)
             began = time.perf_counter()
-            await asyncio.create_task(
-                self.module.guard.async_pre_call_hook(key, None, data, call["call_type"]), name=str(number)
-            )
+            await self.module.guard.async_pre_call_hook(key, None, data, call["call_type"])
             spent.append(time.perf_counter() - began)
             if key.budget_reservation is not None:
+                key.budget_reservation["callback_bound"] = True  # it is settled here, as LiteLLM does
                 await self.module._release(key.budget_reservation)
+
+        for _ in range(times):
+            await asyncio.create_task(one())
         return spent
+
+
+async def settle(held: Json, cost: float, seconds: float) -> None:
+    """What LiteLLM does some time after an answer."""
+    from litellm.proxy.spend_tracking.budget_reservation import reconcile_budget_reservation
+
+    await asyncio.sleep(seconds)
+    await reconcile_budget_reservation(held, cost)
 
 
 def make_key(call: Json) -> UserAPIKeyAuth:

@@ -44,6 +44,7 @@ MUTANTS = [
     Mutant("the address goes through", "if name.lower() not in query:", "if False:", "another model in the address"),
     Mutant("several models go through", 'or "," in model', "", "several models"),
     Mutant("every kind of call is open", "if route is None or not (", "if route is None and not (", "pictures where they are not opened"),
+    Mutant("pass-through is open", '    "acompletion": "chat",', '    "acompletion": "chat",\n    "pass_through_endpoint": "chat",', "pass-through"),
     Mutant("unproved models go through", 'if model not in proved and "*" not in proved:', "if False:", "a model that was not proved"),
     Mutant("hosted tools go through", 'all(tool.get("type") == "function" for tool in value)', "True", "a hosted tool"),
     Mutant("files by id go through", 'ELSEWHERE = ("file_id"', 'ELSEWHERE = ("no_file_id"', "somebody's file"),
