@@ -37,8 +37,8 @@ GRANTS = "select user_id, delta from public.credit_ledger where kind = 'signup_g
 WANTED = f"""
     select k.user_id, k.key_hash, k.state, keyfund.cap_cents(k) as cap_cents, k.budget_duration,
       k.rpm_limit, k.tpm_limit, k.sync_status, {FENCED}, keyfund.budget_micros(w) as wallet_micros,
-      p.revision = p.confirmed_revision as confirmed
-    from {KEYS} join keyfund.pushes p on p.account_id = k.account_id
+      c.revision = c.confirmed_revision as confirmed
+    from {KEYS} join keyfund.pushes c on c.account_id = k.account_id
     join keyfund.wallets w on w.account_id = k.account_id
     where k.state <> 'placeholder'"""
 
