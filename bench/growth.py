@@ -24,27 +24,33 @@ SEED = (
     """insert into public.profiles (id, email, credits)
        select md5('account ' || n)::uuid, 'account-' || n || '@example.com', 500
        from generate_series(1, %(rows)s) n""",
-    """insert into keyfund.accounts (user_id, wallet_credits, revision, confirmed_revision, confirmed_at,
-         grant_settled, next_attempt_at)
-       select md5('account ' || n)::uuid, 500, 1 + (n %% 5 = 0)::integer, 1, now(), true,
+    """insert into keyfund.accounts (id, kind)
+       select md5('account ' || n)::uuid, 'personal' from generate_series(1, %(rows)s) n""",
+    """insert into keyfund.signups (user_id, grant_settled)
+       select md5('account ' || n)::uuid, true from generate_series(1, %(rows)s) n""",
+    """insert into keyfund.wallets (account_id, wallet_credits)
+       select md5('account ' || n)::uuid, 500 from generate_series(1, %(rows)s) n""",
+    """insert into keyfund.pushes (account_id, revision, confirmed_revision, confirmed_at, next_attempt_at)
+       select md5('account ' || n)::uuid, 1 + (n %% 5 = 0)::integer, 1, now(),
          case when n %% 5 = 0 then now() end
        from generate_series(1, %(rows)s) n""",
     """insert into keyfund.signup_grants (identity_hash, user_id)
        select encode(sha256(convert_to('account ' || n, 'UTF8')), 'hex'), md5('account ' || n)::uuid
        from generate_series(1, %(rows)s) n""",
-    """insert into public.credit_ledger (user_id, delta, kind, cause, balance_after)
+    """insert into public.credit_ledger (account_id, delta, kind, cause, balance_after)
        select md5('account ' || n)::uuid, 500, 'signup_grant', 'grant:' || n, 500
        from generate_series(1, %(rows)s) n""",
-    """insert into public.virtual_keys (user_id, name, litellm_key_id, key_hash, key_preview, cap, max_budget,
-         revision, confirmed_revision, confirmed_at, sync_status, last_synced_at)
-       select md5('account ' || n)::uuid, 'Key', s.key, encode(sha256(convert_to(s.key, 'UTF8')), 'hex'),
-         'sk-...', 'wallet', 1000, 1 + (n %% 5 = 0)::integer, 1, now(),
+    """insert into public.virtual_keys (account_id, user_id, name, litellm_key_id, key_hash, key_preview, cap,
+         max_budget, revision, confirmed_revision, confirmed_at, sync_status, last_synced_at)
+       select md5('account ' || n)::uuid, md5('account ' || n)::uuid, 'Key', s.key,
+         encode(sha256(convert_to(s.key, 'UTF8')), 'hex'), 'sk-...', 'wallet', 1000,
+         1 + (n %% 5 = 0)::integer, 1, now(),
          case when n %% 5 = 0 then 'pending' else 'synced' end, now()
        from generate_series(1, %(rows)s) n, lateral (select 'sk-kf-' || md5('key ' || n) as key) s""",
-    """insert into public.transactions (user_id, package_id, reference, amount, currency, credits, status,
-         credited_at, pushed_at, effective_at, next_verify_at)
-       select md5('account ' || n)::uuid, 'starter-ngn', 'kf-' || md5('order ' || n), 1600000, 'NGN', 1000,
-         'success', now(), now(), now(), null
+    """insert into public.transactions (account_id, user_id, package_id, reference, amount, currency, credits,
+         status, credited_at, pushed_at, effective_at, next_verify_at)
+       select md5('account ' || n)::uuid, md5('account ' || n)::uuid, 'starter-ngn',
+         'kf-' || md5('order ' || n), 1600000, 'NGN', 1000, 'success', now(), now(), now(), null
        from generate_series(1, %(rows)s) n""",
     """insert into keyfund.paystack_events (fingerprint, event, reference, body, handled_at, next_attempt_at)
        select md5('event ' || n), 'charge.success', 'kf-' || md5('order ' || n), '{}', now(), null

@@ -14,7 +14,7 @@ AT_ONCE = 8  # PUSH_CONCURRENCY's default
 BULK = 100
 
 PUSHED = """
-    select not exists (select from keyfund.accounts where user_id = any(%(users)s::uuid[])
+    select not exists (select from keyfund.pushes where account_id = any(%(users)s::uuid[])
         and (revision > confirmed_revision or next_attempt_at is not null))
       and not exists (select from public.virtual_keys where user_id = any(%(users)s::uuid[])
         and state <> 'placeholder' and sync_status <> 'synced')"""

@@ -78,7 +78,7 @@ class Life:
             until(lambda: self.counted(litellm) == len(calls))
             self.spread_days(litellm)
         with psycopg.connect(self.stack.superuser_url("keyfund"), autocommit=True) as keyfund:
-            query = "select id from public.credit_ledger where user_id = %s and kind = 'usage'"
+            query = "select id from public.credit_ledger where account_id = %s and kind = 'usage'"
             until(lambda: keyfund.execute(query, [self.id]).fetchone(), seconds=90)
             self.spread_ledger(keyfund)
 
@@ -144,14 +144,15 @@ class Life:
         with keyfund.transaction():
             keyfund.execute("set local session_replication_role = replica")  # the ledger refuses changes
             keyfund.execute("update public.profiles set created_at = %s where id = %s", [began, self.id])
+            keyfund.execute("update keyfund.accounts set created_at = %s where id = %s", [began, self.id])
             keyfund.execute(
                 "update public.credit_ledger set created_at = "
                 "case kind when 'signup_grant' then %s::timestamptz else %s::timestamptz end "
-                "where user_id = %s and kind <> 'usage'",
+                "where account_id = %s and kind <> 'usage'",
                 [began, began + timedelta(days=9), self.id],
             )
             (used,) = keyfund.execute(
-                "with gone as (delete from public.credit_ledger where user_id = %s and kind = 'usage' "
+                "with gone as (delete from public.credit_ledger where account_id = %s and kind = 'usage' "
                 "returning delta) select -sum(delta) from gone",
                 [self.id],
             ).fetchone() or (0,)
@@ -162,7 +163,7 @@ class Life:
                 if part:
                     keyfund.execute(
                         "insert into public.credit_ledger "
-                        "(user_id, delta, kind, cause, balance_after, created_at) "
+                        "(account_id, delta, kind, cause, balance_after, created_at) "
                         "values (%s, %s, 'usage', %s, %s, %s)",
                         [
                             self.id,

@@ -11,6 +11,7 @@ AT = "2026-11-24T09:30:00+00:00"
 
 SYNC: Json = {
     "id": KEY_ID,
+    "account_id": USER_ID,
     "user_id": USER_ID,
     "name": "laptop",
     "state": "active",
@@ -100,6 +101,7 @@ PAYMENT: Json = {
 }
 DETAIL: Json = {
     "reference": REFERENCE,
+    "account_id": USER_ID,
     "user_id": USER_ID,
     "status": "success",
     "timeline": TIMELINE,

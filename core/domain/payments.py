@@ -28,7 +28,7 @@ class Order:
     """A checkout attempt with its frozen price. Amounts in subunits of the currency."""
 
     reference: str
-    user_id: str
+    account_id: str
     amount_subunits: int
     currency: str
     credits: int

@@ -148,9 +148,9 @@ class Settler:
             return Settled.NOT_PAID
         change = (await self._measure(order, order.provider_id, only_show=False)).change
         if change:
-            log.warning("payment.withheld", reference=reference, user_id=order.user_id, credits=change)
+            log.warning("payment.withheld", reference=reference, account_id=order.account_id, credits=change)
             if self.pusher is not None:
-                await self.pusher.push_now(order.user_id)
+                await self.pusher.push_now(order.account_id)
         return Settled.WITHHELD if change else Settled.UNCHANGED
 
     async def show_reversals(self, reference: str) -> Measured | None:
@@ -184,7 +184,7 @@ class Settler:
         log.info(
             "payment.credited" if credited.granted else "payment.credited_before",
             reference=order.reference,
-            user_id=order.user_id,
+            account_id=order.account_id,
             credits=order.credits,
         )
         if credited.push is not None and self.pusher is not None:

@@ -54,7 +54,7 @@ class BookStore(Functions):
 
     async def read_book(self, user_id: str) -> Book:
         """One account, as it is now."""
-        return _book(await self._call("read_book", user_id=user_id))
+        return _book(await self._call("read_book", account_id=user_id))
 
     async def list_paid(self, since: datetime, until: datetime) -> list[str]:
         """References of all orders of that time which we hold to be paid.

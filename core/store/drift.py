@@ -86,7 +86,7 @@ class DriftStore(Functions):
         return bool(
             await self._call(
                 "mend_drift",
-                user_id=held.wanted.user_id,
+                account_id=held.wanted.user_id,
                 revision=held.account_revision,
                 key_hash=held.wanted.key_hash,
             )

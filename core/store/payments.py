@@ -286,7 +286,7 @@ def _claimed(row: Json, name: str, reference: str | None) -> ClaimedEvent:
 def _order(row: Json) -> Order:
     return Order(
         reference=row["reference"],
-        user_id=row["user_id"],
+        account_id=row["account_id"],
         amount_subunits=row["amount"],
         currency=row["currency"],
         credits=row["credits"],

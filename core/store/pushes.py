@@ -19,7 +19,7 @@ class PushStore(Functions):
 
     async def claim_push(self, user_id: str, lease_seconds: int) -> Push | None:
         """Lease one account; None when nothing is due, another has it, or LiteLLM is away."""
-        row = await self._call("claim_push", user_id=user_id, lease_seconds=lease_seconds)
+        row = await self._call("claim_push", account_id=user_id, lease_seconds=lease_seconds)
         return read_push(row) if row else None
 
     async def observe_spend(
@@ -28,7 +28,7 @@ class PushStore(Functions):
         """Report a spend that needs a decision: the verdict, and the budget to push (micro-dollars)."""
         row = await self._call(
             "observe_spend",
-            user_id=push.user_id,
+            account_id=push.user_id,
             token=push.token,
             spend_micros=spend_micros,
             user_is_missing=user_is_missing,
@@ -37,7 +37,7 @@ class PushStore(Functions):
 
     async def recheck_keys(self, push: Push) -> list[str]:
         """Have all live keys of the account read again soon; returns their hashes."""
-        return list(await self._call("recheck_keys", user_id=push.user_id, token=push.token))
+        return list(await self._call("recheck_keys", account_id=push.user_id, token=push.token))
 
     async def list_uncounted(self, limit: int) -> list[str]:
         """Hashes of former strings whose spend is to be read now."""
@@ -74,7 +74,7 @@ class PushStore(Functions):
         return bool(
             await self._call(
                 "finish_push",
-                user_id=push.user_id,
+                account_id=push.user_id,
                 token=push.token,
                 revision=push.revision,
                 spend_micros=spend_micros,
@@ -97,7 +97,7 @@ class PushStore(Functions):
         return bool(
             await self._call(
                 "fail_push",
-                user_id=push.user_id,
+                account_id=push.user_id,
                 token=push.token,
                 kind=kind,
                 error=error,
@@ -108,7 +108,7 @@ class PushStore(Functions):
 
     async def release_push(self, push: Push) -> bool:
         """Give an untouched account back."""
-        return bool(await self._call("release_push", user_id=push.user_id, token=push.token))
+        return bool(await self._call("release_push", account_id=push.user_id, token=push.token))
 
     async def claim_reading(self, gateway: str, every_seconds: int) -> Reading | None:
         """For the one process whose turn it is to read what changed; None for all others."""

@@ -41,7 +41,7 @@ class UsageStore(Functions):
         window = {"from": start.isoformat(), "until": end.isoformat()}
         changed = await self._call(
             "record_usage",
-            user_id=user_id,
+            account_id=user_id,
             days=rows,
             asked_at=asked_at.isoformat(),
             booked_micros=booked_micros,

@@ -9,12 +9,12 @@
 --   auth.users -> profiles, accounts <- credit_ledger <- transactions <- paystack_events
 --                        |    ^
 --                        v    usage
---                 virtual_keys, pushed together to LiteLLM
+--         wallets, virtual_keys, pushed together to LiteLLM
 --
 -- Read the files in their order:
 --   settings        what an operator may set; administrators; refusals
 --   audit           who did what, and how often in an hour they may
---   accounts        profiles, accounts, and whether they are suspended
+--   accounts        profiles, accounts with their wallets and pushes, and whether they are suspended
 --   ledger          each credit that came or went, and the balance
 --   gateways        whether LiteLLM and Paystack answer: the breaker, the workers, the nightly chores
 --   routes          what keys may call in LiteLLM
@@ -38,9 +38,9 @@
 -- Functions that change something are "security definer" with an empty search_path, and check their caller first.
 -- Each file takes the right to call its functions from everybody; the last one gives it, role by role.
 --
--- Lock order, everywhere: the turn to grant, the profile, the account, its keys, its transactions. An account that
--- is written twice in a transaction has its profile checked, and so locked, again; so the profile comes first.
--- Events and gateways are never waited for while an account is held.
+-- Lock order, everywhere: the turn to grant, the profile, the wallet, the push, the keys, the transactions. Rows
+-- that others refer to are locked "for no key update", which no foreign key's check waits for. Events and gateways
+-- are never waited for while an account is held.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 

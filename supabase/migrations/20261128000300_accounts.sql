@@ -1,4 +1,4 @@
--- Profiles and accounts: who somebody is, and what LiteLLM shall hold for them.
+-- Profiles and accounts: who somebody is, what they may spend, and what LiteLLM shall hold for them.
 --
 -- An account is suspended for up to two reasons: profiles.suspended_at, an administrator's, and
 -- profiles.banned_until, the ban's in Supabase. profiles.status follows from them; neither lifts the other.
@@ -48,15 +48,39 @@ create index profiles_created_at_idx on public.profiles (created_at, id);
 create index profiles_banned_until_idx on public.profiles (banned_until) where banned_until is not null;
 
 -- ------------------------------------------------------------------- accounts
+-- An account is one wallet and one user in LiteLLM, which has the account's id. Everybody has a personal account
+-- whose id is their user's.
 
 create table keyfund.accounts (
-  user_id uuid primary key references public.profiles (id),
+  id uuid primary key,
+  kind text not null constraint accounts_kind_check check (kind in ('personal', 'team')),
+  created_at timestamptz not null default now()
+);
+comment on table keyfund.accounts is 'What all that is kept of an account refers to. No row is ever changed.';
+alter table keyfund.accounts enable row level security;
+
+create table keyfund.wallets (
+  account_id uuid primary key references keyfund.accounts (id),
   wallet_credits bigint not null default 0,
   booked_micros bigint not null default 0,
   seen_micros bigint not null default 0,
   epoch integer not null default 0,
   epoch_at timestamptz,
-  lower_micros bigint,
+  lower_micros bigint
+);
+comment on table keyfund.wallets is 'What an account was given to spend, and what LiteLLM showed as spent.';
+comment on column keyfund.wallets.wallet_credits is 'Sum of all ledger entries but usage.';
+comment on column keyfund.wallets.booked_micros is 'LiteLLM spend booked so far, all time, in micro-dollars.';
+comment on column keyfund.wallets.seen_micros is
+  'LiteLLM''s user spend when last read, in this epoch, in micro-dollars.';
+comment on column keyfund.wallets.epoch is
+  'Raised when LiteLLM''s spend went backwards for good (restored, replaced, user recreated).';
+comment on column keyfund.wallets.lower_micros is
+  'A spend below seen_micros that was read once; read again it starts a new epoch.';
+alter table keyfund.wallets enable row level security;
+
+create table keyfund.pushes (
+  account_id uuid primary key references keyfund.accounts (id),
   revision bigint not null default 0,
   confirmed_revision bigint not null default 0,
   confirmed_at timestamptz,
@@ -70,112 +94,96 @@ create table keyfund.accounts (
   last_error text,
   lease_token uuid,
   lease_expires_at timestamptz,
-  grant_settled boolean not null default false,
-  grant_checked_at timestamptz,
-  grant_waits_since timestamptz,
   calm_at timestamptz,
-  claimed_at timestamptz,
-  rolled_micros bigint not null default 0,
-  rolled_at timestamptz,
-  roll_at timestamptz
+  claimed_at timestamptz
 );
-comment on table keyfund.accounts is
-  'What we want LiteLLM to hold for an account, what it has confirmed, and who is pushing it. One lease covers '
-  'the wallet and all keys.';
-comment on column keyfund.accounts.wallet_credits is 'Sum of all ledger entries but usage.';
-comment on column keyfund.accounts.booked_micros is 'LiteLLM spend booked so far, all time, in micro-dollars.';
-comment on column keyfund.accounts.seen_micros is
-  'LiteLLM''s user spend when last read, in this epoch, in micro-dollars.';
-comment on column keyfund.accounts.epoch is
-  'Raised when LiteLLM''s spend went backwards for good (restored, replaced, user recreated).';
-comment on column keyfund.accounts.lower_micros is
-  'A spend below seen_micros that was read once; read again it starts a new epoch.';
-comment on column keyfund.accounts.revision is 'Raised by every change that LiteLLM must learn of.';
-comment on column keyfund.accounts.confirmed_revision is
+comment on table keyfund.pushes is
+  'What LiteLLM must learn of an account, what it has confirmed, and who is pushing it. One lease covers the '
+  'wallet and all keys.';
+comment on column keyfund.pushes.revision is 'Raised by every change that LiteLLM must learn of.';
+comment on column keyfund.pushes.confirmed_revision is
   'The revision that LiteLLM showed when it was last read. Equal to revision: synced.';
-comment on column keyfund.accounts.confirmed_at is
+comment on column keyfund.pushes.confirmed_at is
   'When LiteLLM first showed the user row. Null: it was never seen there.';
-comment on column keyfund.accounts.changed_at is 'Since when LiteLLM is behind.';
-comment on column keyfund.accounts.urgent is 'A block or a revocation waits: it overtakes every other push.';
-comment on column keyfund.accounts.patient is
+comment on column keyfund.pushes.changed_at is 'Since when LiteLLM is behind.';
+comment on column keyfund.pushes.urgent is 'A block or a revocation waits: it overtakes every other push.';
+comment on column keyfund.pushes.patient is
   'Due only because of a change that concerns everybody: whoever is due by themselves goes first.';
-comment on column keyfund.accounts.next_attempt_at is
+comment on column keyfund.pushes.next_attempt_at is
   'When the next visit is due; null: nothing to do, or parked after too many refusals.';
-comment on column keyfund.accounts.unsettled_until is
+comment on column keyfund.pushes.unsettled_until is
   'Until then a request of unknown outcome may still land: nothing counts as synced before it was read after '
   'this.';
-comment on column keyfund.accounts.grant_settled is
-  'The sign-up grant was given on a confirmed address, or never will be; false while an address has to be '
-  'confirmed, somebody is anonymous, or the ceiling is reached.';
-comment on column keyfund.accounts.grant_waits_since is
-  'Since when the sign-up grant waits for the hour''s ceiling; null: it does not.';
-comment on column keyfund.accounts.calm_at is
-  'Each change that the owner makes to keys moves it on by ten seconds; more than half a minute ahead, the '
+comment on column keyfund.pushes.calm_at is
+  'Each change that somebody makes to keys moves it on by ten seconds; more than half a minute ahead, the '
   'account is restless.';
-comment on column keyfund.accounts.claimed_at is 'When the account was last leased for a push.';
-comment on column keyfund.accounts.rolled_micros is
-  'booked_micros when its days were last read for that: another value now means that there is more to read.';
-comment on column keyfund.accounts.rolled_at is 'Up to when all of its days are read from LiteLLM; null: never.';
-comment on column keyfund.accounts.roll_at is 'When a worker reads its days next; null: nothing was noticed.';
-alter table keyfund.accounts enable row level security;
--- Who may still be granted credits: what the sweep looks at, longest unchecked first.
-create index accounts_ungranted_idx on keyfund.accounts (grant_checked_at nulls first) where not grant_settled;
+comment on column keyfund.pushes.claimed_at is 'When the account was last leased for a push.';
+alter table keyfund.pushes enable row level security;
 -- What LiteLLM has not confirmed: the backlog.
-create index accounts_unconfirmed_idx on keyfund.accounts (user_id) where revision > confirmed_revision;
--- Who has spent since the last time, and whose turn it is: the only rows that a claim looks at.
-create index accounts_to_roll_idx on keyfund.accounts (roll_at) where booked_micros <> rolled_micros;
-create index accounts_waiting_grants_idx on keyfund.accounts (grant_waits_since) where grant_waits_since is not null;
+create index pushes_unconfirmed_idx on keyfund.pushes (account_id) where revision > confirmed_revision;
 -- What is due, by class and turn: the only rows that a claim looks at.
-create index accounts_turn_idx on keyfund.accounts (urgent, patient, greatest(next_attempt_at, calm_at))
+create index pushes_turn_idx on keyfund.pushes (urgent, patient, greatest(next_attempt_at, calm_at))
   where next_attempt_at is not null;
-create index accounts_claimed_idx on keyfund.accounts (claimed_at) where lease_token is not null;
+create index pushes_claimed_idx on keyfund.pushes (claimed_at) where lease_token is not null;
 
-create function keyfund.lock_account(p_user_id uuid) returns void
+create function keyfund.make_account(p_account_id uuid, p_kind text) returns void
 language sql set search_path = '' as $$
-  select from public.profiles where id = p_user_id for update;
-  select from keyfund.accounts where user_id = p_user_id for update;
+  insert into keyfund.accounts (id, kind) values (p_account_id, p_kind) on conflict (id) do nothing;
+  insert into keyfund.wallets (account_id) values (p_account_id) on conflict (account_id) do nothing;
+  insert into keyfund.pushes (account_id) values (p_account_id) on conflict (account_id) do nothing;
 $$;
-comment on function keyfund.lock_account(uuid) is
-  'The profile first, everywhere: an account that is written twice in a transaction has its profile checked, and '
-  'so locked, again.';
+comment on function keyfund.make_account(uuid, text) is 'Makes what is missing of an account. Safe to repeat.';
 
-create function keyfund.touch_account(p_user_id uuid, p_urgent boolean default false) returns bigint
+create function keyfund.hold_account(p_account_id uuid) returns void
 language sql set search_path = '' as $$
-  update keyfund.accounts
+  select from public.profiles where id = p_account_id for no key update;
+$$;
+comment on function keyfund.hold_account(uuid) is
+  'The first lock of all that changes an account: the row with its credits.';
+
+create function keyfund.lock_account(p_account_id uuid) returns void
+language sql set search_path = '' as $$
+  select keyfund.hold_account(p_account_id);
+  select from keyfund.wallets where account_id = p_account_id for no key update;
+  select from keyfund.pushes where account_id = p_account_id for no key update;
+$$;
+comment on function keyfund.lock_account(uuid) is 'Whoever goes on to change keys has the account before them.';
+
+create function keyfund.touch_account(p_account_id uuid, p_urgent boolean default false) returns bigint
+language sql set search_path = '' as $$
+  update keyfund.pushes
   set patient = coalesce(current_setting('keyfund.patient', true) = 'on', false)
     and (patient or next_attempt_at is null),
       changed_at = case when revision = confirmed_revision or next_attempt_at is null then now() else changed_at end,
       revision = revision + 1, urgent = urgent or p_urgent, attempts = 0, refusals = 0, next_attempt_at = now()
-  where user_id = p_user_id
+  where account_id = p_account_id
   returning revision;
 $$;
 comment on function keyfund.touch_account(uuid, boolean) is
   'Something that LiteLLM must learn has changed: due now, parked or not. Returns the new revision. In a '
   'transaction with keyfund.patient on, behind those that are due by themselves.';
 
-create function keyfund.wallet_micros(p_account keyfund.accounts) returns bigint
+create function keyfund.wallet_micros(p_wallet keyfund.wallets) returns bigint
 language sql stable set search_path = '' as $$
-  select greatest(0, p_account.wallet_credits) * s.credit_value_cents * 10000 from keyfund.settings s;
+  select greatest(0, p_wallet.wallet_credits) * s.credit_value_cents * 10000 from keyfund.settings s;
 $$;
-comment on function keyfund.wallet_micros(keyfund.accounts) is
+comment on function keyfund.wallet_micros(keyfund.wallets) is
   'All that the account was ever entitled to spend, in micro-dollars.';
 
-create function keyfund.wallet_cents(p_account keyfund.accounts) returns integer
+create function keyfund.wallet_cents(p_wallet keyfund.wallets) returns integer
 language sql stable set search_path = '' as $$
-  select least(keyfund.wallet_micros(p_account) / 10000, 2147483647)::integer;
+  select least(keyfund.wallet_micros(p_wallet) / 10000, 2147483647)::integer;
 $$;
-comment on function keyfund.wallet_cents(keyfund.accounts) is
+comment on function keyfund.wallet_cents(keyfund.wallets) is
   'The cap of a key that has none of its own: the wallet, in US cents.';
 
-create function keyfund.budget_micros(p_account keyfund.accounts) returns bigint
+create function keyfund.budget_micros(p_wallet keyfund.wallets) returns bigint
 language sql stable set search_path = '' as $$
   -- booked and seen differ only after LiteLLM lost spend: what was spent before stays spent.
-  select case when p.status = 'active'
-    then greatest(0, keyfund.wallet_micros(p_account) - p_account.booked_micros + p_account.seen_micros)
-    else 0 end
-  from public.profiles p where p.id = p_account.user_id;
+  select case when keyfund.is_suspended(p_wallet.account_id) then 0
+    else greatest(0, keyfund.wallet_micros(p_wallet) - p_wallet.booked_micros + p_wallet.seen_micros) end;
 $$;
-comment on function keyfund.budget_micros(keyfund.accounts) is
+comment on function keyfund.budget_micros(keyfund.wallets) is
   'The max_budget that LiteLLM''s user row must hold, in micro-dollars.';
 
 -- --------------------------------------------------------------------- status
@@ -212,9 +220,9 @@ $$;
 create trigger profiles_status_is_worked_out before insert or update on public.profiles
   for each row execute function keyfund.work_out_status();
 
-create function keyfund.is_suspended(p_user_id uuid) returns boolean
+create function keyfund.is_suspended(p_account_id uuid) returns boolean
 language sql stable set search_path = '' as $$
-  select status <> 'active' from public.profiles where id = p_user_id;
+  select status <> 'active' from public.profiles where id = p_account_id;
 $$;
 comment on function keyfund.is_suspended(uuid) is
   'Whether all keys of the account must be blocked in LiteLLM, whatever their owners want; a deleted account, '
@@ -240,17 +248,17 @@ begin
 end;
 $$;
 
-create function keyfund.push_status(p_user_id uuid) returns void
+create function keyfund.push_status(p_account_id uuid) returns void
 language plpgsql set search_path = '' as $$
 declare
-  v_revision bigint := keyfund.touch_account(p_user_id, true);
+  v_revision bigint := keyfund.touch_account(p_account_id, true);
 begin
   update public.virtual_keys
   set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0,
     refusals = 0
-  where user_id = p_user_id and state = 'active';
+  where account_id = p_account_id and state = 'active';
   update public.virtual_keys set sync_status = 'pending', next_attempt_at = now()
-  where user_id = p_user_id and state = 'blocked'; -- they are blocked either way, and wait for the wallet alone
+  where account_id = p_account_id and state = 'blocked'; -- they are blocked either way, and wait for the wallet alone
 end;
 $$;
 comment on function keyfund.push_status(uuid) is
@@ -306,7 +314,7 @@ begin
   end if;
 end;
 $$;
-comment on function keyfund.open_account(uuid) is 'Locks the account''s profile, or says why it may do nothing.';
+comment on function keyfund.open_account(uuid) is 'Locks the account, or says why it may do nothing.';
 
 -- ------------------------------------------------------------ restless owners
 
@@ -314,9 +322,9 @@ create function keyfund.stir_account() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   -- The account is locked already by whoever writes this down.
-  update keyfund.accounts
+  update keyfund.pushes
   set calm_at = least(greatest(calm_at, now()) + interval '10 seconds', now() + interval '2 minutes')
-  where user_id = new.account_id;
+  where account_id = new.account_id;
   return null;
 end;
 $$;
@@ -331,11 +339,11 @@ begin
   return new;
 end;
 $$;
-create trigger accounts_claims_are_noted before update of lease_token on keyfund.accounts
+create trigger pushes_claims_are_noted before update of lease_token on keyfund.pushes
   for each row when (new.lease_token is not null and new.lease_token is distinct from old.lease_token)
   execute function keyfund.note_claim();
 
-create function keyfund.is_restless(p_account keyfund.accounts) returns boolean
+create function keyfund.is_restless(p_push keyfund.pushes) returns boolean
 language sql stable set search_path = '' as $$
-  select coalesce(p_account.calm_at > now() + interval '30 seconds', false);
+  select coalesce(p_push.calm_at > now() + interval '30 seconds', false);
 $$;

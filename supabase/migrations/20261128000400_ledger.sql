@@ -4,7 +4,8 @@ set local check_function_bodies = off; -- a function may name what a later file 
 
 create table public.credit_ledger (
   id bigint generated always as identity primary key,
-  user_id uuid not null references public.profiles (id),
+  account_id uuid not null references keyfund.accounts (id),
+  user_id uuid references public.profiles (id),
   delta bigint not null check (delta <> 0),
   kind text not null constraint credit_ledger_kind_check
     check (kind in ('signup_grant', 'purchase', 'withheld', 'usage', 'adjustment')),
@@ -15,6 +16,8 @@ create table public.credit_ledger (
   constraint credit_ledger_cause_key unique (cause)
 );
 comment on table public.credit_ledger is 'Append-only. Every credit that came or went, once per cause.';
+comment on column public.credit_ledger.user_id is
+  'The person of a personal account; in a team, whose doing it was. Null: nobody''s.';
 comment on constraint credit_ledger_cause_key on public.credit_ledger is
   'The same cause twice changes nothing: this is what makes a payment count once.';
 alter table public.credit_ledger enable row level security;
@@ -22,13 +25,14 @@ revoke all on public.credit_ledger from public, anon, authenticated, service_rol
 grant select on public.credit_ledger to authenticated, service_role;
 revoke all on sequence public.credit_ledger_id_seq from public, anon, authenticated, service_role;
 create policy "people see their own ledger" on public.credit_ledger
-  for select to authenticated using ((select auth.uid()) = user_id);
-create index credit_ledger_user_id_idx on public.credit_ledger (user_id, id);
+  for select to authenticated using ((select auth.uid()) = account_id);
+create index credit_ledger_account_id_idx on public.credit_ledger (account_id, id);
+create index credit_ledger_user_id_idx on public.credit_ledger (user_id);
 -- An account's entries about one payment, however many others it has.
-create index credit_ledger_payment_idx on public.credit_ledger (user_id, split_part(cause, ':', 2))
+create index credit_ledger_payment_idx on public.credit_ledger (account_id, split_part(cause, ':', 2))
   where kind in ('purchase', 'withheld');
 -- What is left: now, of the last top-up, and day by day.
-create index credit_ledger_top_ups_idx on public.credit_ledger (user_id, id)
+create index credit_ledger_top_ups_idx on public.credit_ledger (account_id, id)
   where kind in ('signup_grant', 'purchase') or (kind in ('adjustment', 'withheld') and delta > 0);
 
 create function keyfund.refuse_ledger_change() returns trigger
@@ -71,23 +75,25 @@ create trigger settings_credit_value_is_fixed before update on keyfund.settings
   execute function keyfund.refuse_new_credit_value();
 
 create function keyfund.append_entry(
-  p_user_id uuid, p_delta bigint, p_kind text, p_cause text, p_reason text default null
+  p_account_id uuid, p_delta bigint, p_kind text, p_cause text, p_reason text default null,
+  p_user_id uuid default null
 ) returns bigint
 language plpgsql set search_path = '' as $$
 declare
   v_balance bigint;
   v_id bigint;
 begin
-  -- The profile's row is the lock that puts the account's entries in a line.
-  select credits into strict v_balance from public.profiles where id = p_user_id for update;
-  insert into public.credit_ledger (user_id, delta, kind, cause, balance_after, reason)
-  values (p_user_id, p_delta, p_kind, p_cause, v_balance + p_delta, p_reason)
+  perform keyfund.hold_account(p_account_id); -- puts the account's entries in a line
+  select credits into strict v_balance from public.profiles where id = p_account_id;
+  insert into public.credit_ledger (account_id, user_id, delta, kind, cause, balance_after, reason)
+  values (p_account_id, coalesce(p_user_id, (select a.id from keyfund.accounts a
+    where a.id = p_account_id and a.kind = 'personal')), p_delta, p_kind, p_cause, v_balance + p_delta, p_reason)
   on conflict on constraint credit_ledger_cause_key do nothing
   returning id into v_id;
   return v_id;
 end;
 $$;
-comment on function keyfund.append_entry(uuid, bigint, text, text, text) is
+comment on function keyfund.append_entry(uuid, bigint, text, text, text, uuid) is
   'The one way to change credits. Returns the entry''s id, or null when this cause is in the ledger already.';
 
 -- --------------------------------------------------------------- what is left
@@ -104,7 +110,7 @@ language sql stable set search_path = '' as $$
     from public.profiles p
     left join lateral (
       select e.balance_after, e.created_at from public.credit_ledger e
-      where e.user_id = p.id
+      where e.account_id = p.id
         and (e.kind in ('signup_grant', 'purchase') or (e.kind in ('adjustment', 'withheld') and e.delta > 0))
       order by e.id desc limit 1) t on true
     left join lateral (
@@ -139,12 +145,12 @@ begin
     with recursive ends as (
       select v_until as day, (
         select e from public.credit_ledger e
-        where e.user_id = (select auth.uid()) and e.created_at < (v_until + 1)::timestamp at time zone 'UTC'
+        where e.account_id = (select auth.uid()) and e.created_at < (v_until + 1)::timestamp at time zone 'UTC'
         order by e.id desc limit 1) as entry
       union all
       select ends.day - 1, (
         select e from public.credit_ledger e
-        where e.user_id = (select auth.uid()) and e.id <= (ends.entry).id
+        where e.account_id = (select auth.uid()) and e.id <= (ends.entry).id
           and e.created_at < ends.day::timestamp at time zone 'UTC'
         order by e.id desc limit 1)
       from ends where ends.day > v_from and (ends.entry).id is not null

@@ -68,9 +68,9 @@ begin
   if v_was_open then
     -- All that failed while it was away goes at once; claims keep the crowd in line. Never wait here: who holds
     -- an account or a key may wait for this gateway.
-    update keyfund.accounts set next_attempt_at = now(), attempts = 0
-    where user_id in (
-      select user_id from keyfund.accounts
+    update keyfund.pushes set next_attempt_at = now(), attempts = 0
+    where account_id in (
+      select account_id from keyfund.pushes
       where revision > confirmed_revision and next_attempt_at > now()
         and (lease_expires_at is null or lease_expires_at < now())
       for update skip locked);

@@ -4,6 +4,7 @@ set local check_function_bodies = off; -- a function may name what a later file 
 
 create table public.virtual_keys (
   id uuid primary key default gen_random_uuid(),
+  account_id uuid not null references keyfund.accounts (id),
   user_id uuid not null references public.profiles (id),
   name text not null default 'Key' constraint virtual_keys_name_check check (length(name) between 1 and 100),
   litellm_key_id text constraint virtual_keys_litellm_key_id_key unique
@@ -60,6 +61,9 @@ create table public.virtual_keys (
 );
 comment on table public.virtual_keys is
   'LiteLLM keys. A cap limits; it holds no money: that is the account''s wallet.';
+comment on column public.virtual_keys.account_id is
+  'Whose wallet the key spends; left out, the personal account of the person who holds it.';
+comment on column public.virtual_keys.user_id is 'The person who holds the key, and alone sees it whole.';
 comment on column public.virtual_keys.litellm_key_id is
   'The key itself, chosen by us before LiteLLM hears of it. Null once a revocation is confirmed, and for an '
   'adopted key of which only the hash is known.';
@@ -114,14 +118,15 @@ create unique index virtual_keys_successor_id_key on public.virtual_keys (succes
 create index virtual_keys_retiring_idx on public.virtual_keys (retires_at) where successor_id is not null
   and state <> 'revoked';
 create index virtual_keys_periods_idx on public.virtual_keys (period_ends_at) where period_ends_at is not null;
+create index virtual_keys_account_id_idx on public.virtual_keys (account_id, created_at);
 create index virtual_keys_user_id_idx on public.virtual_keys (user_id, created_at);
 -- At most one placeholder per account, whoever calls ensure_account() at once.
-create unique index virtual_keys_one_placeholder on public.virtual_keys (user_id) where state = 'placeholder';
+create unique index virtual_keys_one_placeholder on public.virtual_keys (account_id) where state = 'placeholder';
 -- What a push of the account has to handle.
-create index virtual_keys_outstanding_idx on public.virtual_keys (user_id, revision)
+create index virtual_keys_outstanding_idx on public.virtual_keys (account_id, revision)
   where revision > confirmed_revision;
 -- What is shown as behind, and what the sweep for stray rows looks at.
-create index virtual_keys_unsynced_idx on public.virtual_keys (user_id)
+create index virtual_keys_unsynced_idx on public.virtual_keys (account_id)
   where sync_status <> 'synced' and state <> 'placeholder';
 create index virtual_keys_to_delete_idx on public.virtual_keys (revoked_at) where state = 'revoked'
   and deleted_at is null;
@@ -144,11 +149,12 @@ declare
   v_settings keyfund.settings;
 begin
   select * into strict v_settings from keyfund.settings;
+  new.account_id := coalesce(new.account_id, new.user_id);
   if new.cap is null then
     new.cap := case when new.max_budget is null then 'wallet' else 'fixed' end;
   end if;
   if new.cap = 'wallet' and new.state <> 'revoked' then
-    select keyfund.wallet_cents(a) into new.max_budget from keyfund.accounts a where a.user_id = new.user_id;
+    select keyfund.wallet_cents(w) into new.max_budget from keyfund.wallets w where w.account_id = new.account_id;
   end if;
   -- Ceilings hold whoever writes, and whenever they were set; functions refuse what is beyond them first.
   new.max_budget := least(new.max_budget, new.most_max_budget, v_settings.most_max_budget);
@@ -195,7 +201,7 @@ begin
     v_changed := new.sync_status <> 'synced';
   end if;
   if v_changed and new.state <> 'placeholder' then
-    new.revision := keyfund.touch_account(new.user_id, new.state in ('blocked', 'revoked'));
+    new.revision := keyfund.touch_account(new.account_id, new.state in ('blocked', 'revoked'));
     new.sync_status := 'pending';
     new.next_attempt_at := now();
     new.last_error := null;
@@ -215,26 +221,27 @@ create trigger virtual_keys_stamp before insert or update on public.virtual_keys
 create function keyfund.follow_entry() returns trigger
 language plpgsql set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_revision bigint;
 begin
   update public.profiles set credits = new.balance_after, updated_at = now()
-  where id = new.user_id and credits = new.balance_after - new.delta;
+  where id = new.account_id and credits = new.balance_after - new.delta;
   if not found then
-    raise exception 'ledger entry % does not continue the balance of %', new.id, new.user_id;
+    raise exception 'ledger entry % does not continue the balance of %', new.id, new.account_id;
   end if;
   if new.kind = 'usage' then
     return null; -- LiteLLM knows its own spend: the wallet is unchanged
   end if;
-  update keyfund.accounts set wallet_credits = wallet_credits + new.delta
-  where user_id = new.user_id returning * into strict v_account;
+  update keyfund.wallets set wallet_credits = wallet_credits + new.delta where account_id = new.account_id;
+  select revision into strict v_revision from keyfund.pushes
+  where account_id = new.account_id for no key update; -- before the keys
   -- Wallet caps follow (the row's own trigger computes them); every live key waits for the wallet.
   update public.virtual_keys
   set sync_status = case when state = 'placeholder' then sync_status else 'pending' end,
       next_attempt_at = case when state = 'placeholder' then null else now() end
-  where user_id = new.user_id and state <> 'revoked';
+  where account_id = new.account_id and state <> 'revoked';
   -- A fresh sign-up is no work for LiteLLM: its user row is made with the first key or purchase.
-  if new.kind <> 'signup_grant' or v_account.revision > 0 then
-    perform keyfund.touch_account(new.user_id);
+  if new.kind <> 'signup_grant' or v_revision > 0 then
+    perform keyfund.touch_account(new.account_id);
   end if;
   return null;
 end;
@@ -256,7 +263,7 @@ begin
     or old.allowed_models is distinct from new.allowed_models);
   if (old.account_rpm_limit, old.account_tpm_limit) is distinct
     from (new.account_rpm_limit, new.account_tpm_limit) then
-    perform keyfund.touch_account(user_id) from keyfund.accounts where confirmed_at is not null;
+    perform keyfund.touch_account(account_id) from keyfund.pushes where confirmed_at is not null;
   end if;
   perform set_config('keyfund.patient', 'off', true);
   return null;
@@ -270,13 +277,13 @@ language plpgsql set search_path = '' as $$
 begin
   perform set_config('keyfund.patient', 'on', true);
   -- Accounts before keys, as everywhere.
-  perform keyfund.touch_account(live.user_id)
-  from (select distinct user_id from public.virtual_keys where state = 'active' order by user_id) live;
+  perform keyfund.touch_account(live.account_id)
+  from (select distinct account_id from public.virtual_keys where state = 'active' order by account_id) live;
   perform set_config('keyfund.patient', 'off', true);
   update public.virtual_keys k
-  set revision = a.revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0,
+  set revision = p.revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0,
     refusals = 0
-  from keyfund.accounts a where a.user_id = k.user_id and k.state = 'active';
+  from keyfund.pushes p where p.account_id = k.account_id and k.state = 'active';
 end;
 $$;
 comment on function keyfund.fence_keys() is

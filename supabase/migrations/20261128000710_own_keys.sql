@@ -10,7 +10,9 @@ declare
   v_key public.virtual_keys;
 begin
   perform keyfund.refuse_gone((select auth.uid()));
-  perform keyfund.lock_account((select auth.uid())); -- account before key, everywhere
+  -- account before key, everywhere
+  perform keyfund.lock_account(account_id) from public.virtual_keys
+  where id = p_key_id and user_id = (select auth.uid());
   select * into v_key from public.virtual_keys
   where id = p_key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
   if v_key.id is null then
@@ -106,7 +108,7 @@ begin
   where p_key.id in (id, successor_id) and state <> 'revoked';
   select * into strict v_key from public.virtual_keys where id = p_key.id;
   if (p_key.state, p_key.blocked_by) is distinct from (v_key.state, v_key.blocked_by) then
-    perform keyfund.note(p_action, v_key.user_id, v_key.id);
+    perform keyfund.note(p_action, v_key.account_id, v_key.id);
   end if;
   return v_key;
 end;
@@ -120,7 +122,7 @@ declare
   v_key public.virtual_keys;
 begin
   update public.virtual_keys
-  set revision = keyfund.touch_account(p_key.user_id), sync_status = 'pending', next_attempt_at = now(),
+  set revision = keyfund.touch_account(p_key.account_id), sync_status = 'pending', next_attempt_at = now(),
       last_error = null, refusals = 0
   where id = p_key.id returning * into v_key;
   return v_key;
@@ -137,6 +139,7 @@ language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_user_id uuid := (select auth.uid());
+  v_account_id uuid := v_user_id;
   v_name text := coalesce(btrim(create_virtual_key.name), 'Key');
   v_settings keyfund.settings;
   v_key public.virtual_keys;
@@ -145,10 +148,10 @@ begin
     v_name, create_virtual_key.max_budget, create_virtual_key.rpm_limit, create_virtual_key.tpm_limit);
   perform keyfund.check_ceilings(create_virtual_key.max_budget, create_virtual_key.rpm_limit,
     create_virtual_key.tpm_limit);
-  perform keyfund.open_account(v_user_id);
+  perform keyfund.open_account(v_account_id);
   select * into strict v_settings from keyfund.settings;
   if (select count(*) from public.virtual_keys
-      where user_id = v_user_id and state in ('active', 'blocked') and successor_id is null)
+      where account_id = v_account_id and state in ('active', 'blocked') and successor_id is null)
       >= v_settings.keys_per_account then
     perform keyfund.refuse(409, 'too_many_keys', format('An account has at most %s keys. Revoke one first.',
       v_settings.keys_per_account));
@@ -160,16 +163,16 @@ begin
       max_budget = create_virtual_key.max_budget, budget_duration = v_settings.key_budget_duration,
       rpm_limit = coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
       tpm_limit = coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit)
-  where user_id = v_user_id and state = 'placeholder'
+  where account_id = v_account_id and state = 'placeholder'
   returning * into v_key;
   if v_key.id is null then
-    insert into public.virtual_keys (user_id, name, max_budget, budget_duration, rpm_limit, tpm_limit)
-    values (v_user_id, v_name, create_virtual_key.max_budget, v_settings.key_budget_duration,
+    insert into public.virtual_keys (account_id, user_id, name, max_budget, budget_duration, rpm_limit, tpm_limit)
+    values (v_account_id, v_user_id, v_name, create_virtual_key.max_budget, v_settings.key_budget_duration,
       coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
       coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit))
     returning * into v_key;
   end if;
-  perform keyfund.note('key_created', v_user_id, v_key.id, keyfund.limits_of(v_key));
+  perform keyfund.note('key_created', v_account_id, v_key.id, keyfund.limits_of(v_key));
   return v_key;
 end;
 $$;
@@ -205,7 +208,7 @@ begin
       tpm_limit = coalesce(update_virtual_key.tpm_limit, tpm_limit)
   where v_key.id in (id, successor_id);
   select * into strict v_key from public.virtual_keys where id = v_key.id;
-  perform keyfund.note('key_changed', v_key.user_id, v_key.id, keyfund.limits_of(v_key));
+  perform keyfund.note('key_changed', v_key.account_id, v_key.id, keyfund.limits_of(v_key));
   return v_key;
 end;
 $$;
@@ -254,13 +257,14 @@ declare
   v_key public.virtual_keys;
 begin
   perform keyfund.refuse_gone((select auth.uid()));
-  perform keyfund.lock_account((select auth.uid()));
+  perform keyfund.lock_account(account_id) from public.virtual_keys
+  where id = key_id and user_id = (select auth.uid());
   select * into v_key from public.virtual_keys
   where id = key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
   if v_key.id is null then
     perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
   end if;
-  perform keyfund.note('key_resynced', v_key.user_id, v_key.id);
+  perform keyfund.note('key_resynced', v_key.account_id, v_key.id);
   return keyfund.resync_key(v_key);
 end;
 $$;

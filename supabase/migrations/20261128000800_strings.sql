@@ -114,7 +114,7 @@ comment on function keyfund.divide_cap(public.virtual_keys) is
 create function keyfund.repush_key(p_key_id uuid) returns void
 language sql set search_path = '' as $$
   update public.virtual_keys k
-  set revision = keyfund.touch_account(k.user_id), sync_status = 'pending', next_attempt_at = now()
+  set revision = keyfund.touch_account(k.account_id), sync_status = 'pending', next_attempt_at = now()
   where k.id = p_key_id and k.state in ('active', 'blocked') and keyfund.bound_cents(k) is not null;
 $$;
 comment on function keyfund.repush_key(uuid) is
@@ -151,12 +151,13 @@ begin
   set rotations = rotations + 1, key_hash = null, litellm_key_id = null, confirmed_at = null, create_sent_at = null,
       unsettled_until = null, previous_hash = v_old.key_hash, updated_at = now()
   where id = v_old.id;
-  insert into public.virtual_keys (user_id, name, litellm_key_id, key_hash, key_preview, state, blocked_by, cap,
-    max_budget,
+  insert into public.virtual_keys (account_id, user_id, name, litellm_key_id, key_hash, key_preview, state,
+    blocked_by, cap, max_budget,
     budget_duration, rpm_limit, tpm_limit, models, most_rpm_limit, most_tpm_limit, most_max_budget, sync_status,
       last_synced_at,
     revision, confirmed_revision, confirmed_at, create_sent_at, unsettled_until, created_at, successor_id, retires_at)
-  values (v_old.user_id, v_old.name, v_old.litellm_key_id, v_old.key_hash, v_old.key_preview, v_old.state,
+  values (v_old.account_id, v_old.user_id, v_old.name, v_old.litellm_key_id, v_old.key_hash, v_old.key_preview,
+    v_old.state,
     v_old.blocked_by,
     v_old.cap, v_old.max_budget, v_old.budget_duration, v_old.rpm_limit, v_old.tpm_limit, v_old.models,
       v_old.most_rpm_limit,
@@ -168,7 +169,7 @@ begin
     update public.virtual_keys set state = 'revoked', revoked_at = now() where successor_id = v_old.id
       and state <> 'revoked';
   end if;
-  perform keyfund.note('key_rotated', v_old.user_id, v_old.id,
+  perform keyfund.note('key_rotated', v_old.account_id, v_old.id,
     jsonb_build_object('overlap_seconds', rotate_virtual_key.overlap_seconds));
   select * into strict v_new from public.virtual_keys where id = v_old.id;
   return v_new;
@@ -185,17 +186,17 @@ declare
   v_done integer := 0;
 begin
   for v_key in
-    (select user_id, id, successor_id, true as retires from public.virtual_keys
+    (select account_id, id, successor_id, true as retires from public.virtual_keys
     where successor_id is not null and state <> 'revoked' and retires_at <= now() order by retires_at limit p_limit)
     union all
-    (select user_id, id, successor_id, false from public.virtual_keys
+    (select account_id, id, successor_id, false from public.virtual_keys
     where period_ends_at <= now() order by period_ends_at limit p_limit)
     order by 1, 2
   loop
-    perform keyfund.lock_account(v_key.user_id);
+    perform keyfund.lock_account(v_key.account_id);
     if v_key.retires then
       update public.virtual_keys set state = 'revoked', revoked_at = now() where id = v_key.id and state <> 'revoked';
-      perform keyfund.note('key_retired', v_key.user_id, v_key.successor_id);
+      perform keyfund.note('key_retired', v_key.account_id, v_key.successor_id);
     else
       update public.virtual_keys set share_cents = null, period_ends_at = null, uncounted = false, count_at = null
         where id = v_key.id;
@@ -230,7 +231,7 @@ declare
   v_share integer;
   v_ends_at timestamptz;
 begin
-  perform keyfund.lock_account((select user_id from public.virtual_keys where key_hash = p_key_hash));
+  perform keyfund.lock_account((select account_id from public.virtual_keys where key_hash = p_key_hash));
   select * into v_former from public.virtual_keys where key_hash = p_key_hash for update;
   if v_former.count_at is null or v_former.count_at > now() then
     return false; -- another worker was faster, or it has changed

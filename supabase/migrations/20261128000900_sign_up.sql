@@ -31,6 +31,23 @@ comment on column keyfund.signup_grants.confirmed is
 alter table keyfund.signup_grants enable row level security;
 create index signup_grants_created_at_idx on keyfund.signup_grants (created_at);
 
+create table keyfund.signups (
+  user_id uuid primary key references public.profiles (id),
+  grant_settled boolean not null default false,
+  grant_checked_at timestamptz,
+  grant_waits_since timestamptz
+);
+comment on table keyfund.signups is 'How each person''s sign-up grant stands.';
+comment on column keyfund.signups.grant_settled is
+  'The sign-up grant was given on a confirmed address, or never will be; false while an address has to be '
+  'confirmed, somebody is anonymous, or the ceiling is reached.';
+comment on column keyfund.signups.grant_waits_since is
+  'Since when the sign-up grant waits for the hour''s ceiling; null: it does not.';
+alter table keyfund.signups enable row level security;
+-- Who may still be granted credits: what the sweep looks at, longest unchecked first.
+create index signups_ungranted_idx on keyfund.signups (grant_checked_at nulls first) where not grant_settled;
+create index signups_waiting_idx on keyfund.signups (grant_waits_since) where grant_waits_since is not null;
+
 create function keyfund.decode_punycode(p_label text) returns text
 language plpgsql immutable strict set search_path = '' as $$
 -- RFC 3492, section 6.2; p_label is without its xn--.
@@ -181,9 +198,9 @@ language sql stable set search_path = '' as $$
         select from keyfund.signup_grants where created_at > now() - interval '1 hour'
           limit s.signup_grants_per_hour) given)
     + (select count(*) from (
-        select from keyfund.accounts a
-        where a.user_id <> p_user_id and a.grant_waits_since < coalesce(
-          (select own.grant_waits_since from keyfund.accounts own where own.user_id = p_user_id), now())
+        select from keyfund.signups other
+        where other.user_id <> p_user_id and other.grant_waits_since < coalesce(
+          (select own.grant_waits_since from keyfund.signups own where own.user_id = p_user_id), now())
         limit s.signup_grants_per_hour) waiting)
   from keyfund.settings s;
 $$;
@@ -195,7 +212,7 @@ begin
   -- already
   -- must not wait here; those that are settled, which is nearly everybody, do not.
   if keyfund.identity_of(to_jsonb(p_user), (select signup_needs_confirmed_email from keyfund.settings)) is not null
-      and not exists (select from keyfund.accounts where user_id = p_user.id and grant_settled) then
+      and not exists (select from keyfund.signups where user_id = p_user.id and grant_settled) then
     perform pg_advisory_xact_lock(hashtextextended('keyfund.signup_grants', 0));
   end if;
 end;
@@ -216,20 +233,20 @@ begin
   v_hash_before := keyfund.hash_identity(keyfund.identity_of(v_user, v_settings.signup_needs_confirmed_email,
     'before'));
   if v_settings.signup_credits = 0 then
-    update keyfund.accounts set grant_settled = true, grant_waits_since = null where user_id = p_user.id;
+    update keyfund.signups set grant_settled = true, grant_waits_since = null where user_id = p_user.id;
     return;
   elsif v_hash is null then
-    update keyfund.accounts set grant_waits_since = null where user_id = p_user.id and grant_waits_since is not null;
+    update keyfund.signups set grant_waits_since = null where user_id = p_user.id and grant_waits_since is not null;
     return; -- nothing is confirmed yet, or an anonymous person has not converted
   elsif exists (
       select from keyfund.signup_grants g
       where g.identity_hash in (v_hash, v_hash_before) and g.user_id <> p_user.id
         and (g.confirmed or not v_confirmed)) then
-    update keyfund.accounts set grant_settled = v_confirmed, grant_waits_since = null where user_id = p_user.id;
+    update keyfund.signups set grant_settled = v_confirmed, grant_waits_since = null where user_id = p_user.id;
     return; -- somebody with this identity has it; while it is not confirmed it may still become this one's
   elsif not exists (select from public.credit_ledger where cause = v_cause)
     and not keyfund.has_room_to_grant(p_user.id) then
-    update keyfund.accounts set grant_waits_since = coalesce(grant_waits_since, now()) where user_id = p_user.id;
+    update keyfund.signups set grant_waits_since = coalesce(grant_waits_since, now()) where user_id = p_user.id;
     return;
   end if;
   insert into keyfund.signup_grants as g (identity_hash, user_id, confirmed) values (v_hash, p_user.id, v_confirmed)
@@ -240,7 +257,7 @@ begin
   if found then
     perform keyfund.append_entry(p_user.id, v_settings.signup_credits, 'signup_grant', v_cause);
   end if;
-  update keyfund.accounts set grant_settled = v_confirmed, grant_waits_since = null where user_id = p_user.id;
+  update keyfund.signups set grant_settled = v_confirmed, grant_waits_since = null where user_id = p_user.id;
 end;
 $$;
 comment on function keyfund.grant_signup_credits(auth.users) is
@@ -272,7 +289,7 @@ begin
   insert into public.profiles (id, email, banned_until) values (p_user_id, v_user.email,
     keyfund.ban_of(v_user.banned_until))
   on conflict (id) do nothing;
-  select status into v_status from public.profiles where id = p_user_id for update;
+  select status into v_status from public.profiles where id = p_user_id for no key update;
   if v_status = 'deleted' then
     return; -- a deletion that was taken back in Supabase revives nothing
   end if;
@@ -280,13 +297,15 @@ begin
   set email = v_user.email, banned_until = keyfund.ban_of(v_user.banned_until), updated_at = now()
   where id = p_user_id and (email, banned_until) is distinct
     from (v_user.email::text, keyfund.ban_of(v_user.banned_until));
-  insert into keyfund.accounts (user_id) values (p_user_id) on conflict (user_id) do nothing;
-  insert into public.virtual_keys (user_id, name, state, cap, budget_duration, rpm_limit, tpm_limit)
-  select p_user_id, 'Key', case when v_settings.provision_at_signup then 'active' else 'placeholder' end, 'wallet',
+  perform keyfund.make_account(p_user_id, 'personal');
+  insert into keyfund.signups (user_id) values (p_user_id) on conflict (user_id) do nothing;
+  insert into public.virtual_keys (account_id, user_id, name, state, cap, budget_duration, rpm_limit, tpm_limit)
+  select p_user_id, p_user_id, 'Key',
+    case when v_settings.provision_at_signup then 'active' else 'placeholder' end, 'wallet',
     v_settings.key_budget_duration, v_settings.key_rpm_limit, v_settings.key_tpm_limit
-  where not exists (select from public.virtual_keys where user_id = p_user_id)
+  where not exists (select from public.virtual_keys where account_id = p_user_id)
   on conflict do nothing;
-  update keyfund.accounts set grant_checked_at = now() where user_id = p_user_id and not grant_settled;
+  update keyfund.signups set grant_checked_at = now() where user_id = p_user_id and not grant_settled;
   if found then
     perform keyfund.grant_signup_credits(v_user);
   end if;
@@ -299,15 +318,15 @@ comment on function keyfund.ensure_account(uuid) is
 create function keyfund.bury_account(p_user_id uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform from public.profiles where id = p_user_id and status <> 'deleted' for update;
+  perform from public.profiles where id = p_user_id and status <> 'deleted' for no key update;
   if not found then
     return;
   end if;
   -- With its status the wallet in LiteLLM becomes 0.
   update public.profiles set email = null, status = 'deleted', updated_at = now(), deleted_at = now()
     where id = p_user_id;
-  update keyfund.accounts set grant_settled = true, grant_waits_since = null where user_id = p_user_id;
-  delete from public.virtual_keys where user_id = p_user_id and state = 'placeholder';
+  update keyfund.signups set grant_settled = true, grant_waits_since = null where user_id = p_user_id;
+  delete from public.virtual_keys where account_id = p_user_id and state = 'placeholder';
   update public.virtual_keys set state = 'revoked', revoked_at = coalesce(revoked_at, now()), name = 'Deleted'
   where user_id = p_user_id;
 end;
@@ -379,12 +398,12 @@ select keyfund.follow_users();
 
 create function keyfund.find_unlike(p_limit integer) returns table (user_id uuid, kind text)
 language sql stable set search_path = '' as $$
-  (select u.id, case when u.deleted_at is not null then 'closed' when a.user_id is null then 'opened'
+  (select u.id, case when u.deleted_at is not null then 'closed' when a.id is null then 'opened'
       when p.email is distinct from u.email or keyfund.ban_of(u.banned_until) is not null then 'changed'
         else 'unbanned' end
-    from auth.users u left join public.profiles p on p.id = u.id left join keyfund.accounts a on a.user_id = u.id
+    from auth.users u left join public.profiles p on p.id = u.id left join keyfund.accounts a on a.id = u.id
     where case when u.deleted_at is not null then p.status <> 'deleted'
-      when p.id is null or a.user_id is null then coalesce(p.status <> 'deleted', true)
+      when p.id is null or a.id is null then coalesce(p.status <> 'deleted', true)
       else p.status <> 'deleted' and (p.email is distinct from u.email
         or p.banned_until is distinct from keyfund.ban_of(u.banned_until)) end
     limit p_limit)
@@ -392,12 +411,12 @@ language sql stable set search_path = '' as $$
   (select p.id, 'closed' from public.profiles p
     where p.status <> 'deleted' and not exists (select from auth.users u where u.id = p.id) limit p_limit)
   union all
-  (select a.user_id, 'ungranted' from keyfund.accounts a
-    where not a.grant_settled and (a.grant_checked_at is null or a.grant_checked_at < now() - interval '10 minutes')
-    order by a.grant_checked_at nulls first limit p_limit)
+  (select s.user_id, 'ungranted' from keyfund.signups s
+    where not s.grant_settled and (s.grant_checked_at is null or s.grant_checked_at < now() - interval '10 minutes')
+    order by s.grant_checked_at nulls first limit p_limit)
   union all
-  (select a.user_id, 'ungranted' from keyfund.accounts a
-    where a.grant_waits_since is not null order by a.grant_waits_since limit p_limit);
+  (select s.user_id, 'ungranted' from keyfund.signups s
+    where s.grant_waits_since is not null order by s.grant_waits_since limit p_limit);
 $$;
 comment on function keyfund.find_unlike(integer) is
   'Accounts that are not as their Supabase users are, and those that may be granted credits by now.';
@@ -408,8 +427,8 @@ declare
   v_found record;
   v_done jsonb := '{"opened": 0, "changed": 0, "unbanned": 0, "closed": 0, "strays": 0}';
 begin
-  if exists (select from keyfund.accounts where not grant_settled) or exists (
-      select from auth.users u where not exists (select from keyfund.accounts a where a.user_id = u.id)) then
+  if exists (select from keyfund.signups where not grant_settled) or exists (
+      select from auth.users u where not exists (select from keyfund.signups s where s.user_id = u.id)) then
     perform pg_advisory_xact_lock(hashtextextended('keyfund.signup_grants', 0)); -- before the first profile
   end if;
   for v_found in
@@ -428,12 +447,12 @@ begin
   end loop;
   -- A row that somebody set back by hand, in an account that nothing is due for and that is not parked.
   for v_found in
-    select distinct k.user_id from public.virtual_keys k join keyfund.accounts a on a.user_id = k.user_id
+    select distinct k.account_id from public.virtual_keys k join keyfund.pushes p on p.account_id = k.account_id
     where k.sync_status <> 'synced' and k.state <> 'placeholder' and k.refusals = 0
-      and a.next_attempt_at is null and a.refusals = 0
+      and p.next_attempt_at is null and p.refusals = 0
     order by 1 limit p_limit
   loop
-    perform keyfund.touch_account(v_found.user_id);
+    perform keyfund.touch_account(v_found.account_id);
     v_done := jsonb_set(v_done, '{strays}', to_jsonb((v_done ->> 'strays')::integer + 1));
   end loop;
   return v_done;

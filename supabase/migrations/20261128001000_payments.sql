@@ -93,6 +93,7 @@ comment on function public.save_package(text, text, bigint, bigint, text, boolea
 
 create table public.transactions (
   id uuid primary key default gen_random_uuid(),
+  account_id uuid not null references keyfund.accounts (id),
   user_id uuid not null references public.profiles (id),
   order_id uuid not null default gen_random_uuid(),
   package_id text not null,
@@ -146,6 +147,8 @@ create table public.transactions (
 comment on table public.transactions is
   'One checkout attempt each. Price and credits are frozen here when the order is made; nothing a payload says '
   'changes them.';
+comment on column public.transactions.account_id is 'Whose credits are bought.';
+comment on column public.transactions.user_id is 'The person who ordered.';
 comment on column public.transactions.order_id is
   'Attempts of one order share it; each paid one is credited as a purchase of its own.';
 comment on column public.transactions.amount is 'Price in subunits of the currency.';
@@ -178,12 +181,13 @@ alter table public.transactions enable row level security;
 revoke all on public.transactions from public, anon, authenticated, service_role;
 grant select on public.transactions to authenticated, service_role;
 create policy "people see their own transactions" on public.transactions
-  for select to authenticated using ((select auth.uid()) = user_id);
-create index transactions_user_id_idx on public.transactions (user_id, created_at desc);
+  for select to authenticated using ((select auth.uid()) = account_id);
+create index transactions_account_id_idx on public.transactions (account_id, created_at desc);
+create index transactions_user_id_idx on public.transactions (user_id);
 -- What still has to be asked about, in the order in which it is due.
 create index transactions_next_verify_idx on public.transactions (next_verify_at) where next_verify_at is not null;
 -- Credits on their way to LiteLLM.
-create index transactions_on_their_way_idx on public.transactions (user_id)
+create index transactions_on_their_way_idx on public.transactions (account_id)
   where credited_at is not null and effective_at is null;
 create index transactions_created_at_idx on public.transactions (created_at, id);
 create index transactions_needs_review_idx on public.transactions (created_at) where status = 'needs_review';
@@ -198,8 +202,9 @@ end;
 $$;
 create trigger transactions_are_frozen before update on public.transactions
   for each row when (
-    (old.user_id, old.reference, old.amount, old.currency, old.credits, old.order_id)
-      is distinct from (new.user_id, new.reference, new.amount, new.currency, new.credits, new.order_id))
+    (old.account_id, old.user_id, old.reference, old.amount, old.currency, old.credits, old.order_id)
+      is distinct from (new.account_id, new.user_id, new.reference, new.amount, new.currency, new.credits,
+        new.order_id))
   execute function keyfund.refuse_other_order();
 
 -- --------------------------------------------------------------------- orders
@@ -209,6 +214,7 @@ create function public.open_order(
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
+  v_account_id uuid := p_user_id;
   v_package public.credit_packages;
   v_order public.transactions;
   v_email text;
@@ -221,7 +227,7 @@ begin
   end if;
   -- Each order is asked about for a year: nobody may queue thousands before everybody else's.
   if (select count(*) from public.transactions
-      where user_id = p_user_id and credited_at is null and created_at > now() - interval '1 hour')
+      where account_id = v_account_id and credited_at is null and created_at > now() - interval '1 hour')
       >= (select open_orders_per_hour from keyfund.settings) then
     perform keyfund.refuse(429, 'too_many_orders',
       'Too many orders were opened and not paid. Pay one of them, or try again later.');
@@ -234,8 +240,8 @@ begin
     perform keyfund.refuse(409, 'price_changed', format('This package has changed: it is now %s credits for %s.',
       v_package.credits, keyfund.price_text(v_package.amount, v_package.currency)));
   end if;
-  insert into public.transactions (user_id, package_id, reference, amount, currency, credits)
-  values (p_user_id, v_package.id, 'kf-' || replace(gen_random_uuid()::text, '-', ''),
+  insert into public.transactions (account_id, user_id, package_id, reference, amount, currency, credits)
+  values (v_account_id, p_user_id, v_package.id, 'kf-' || replace(gen_random_uuid()::text, '-', ''),
     v_package.amount, v_package.currency, v_package.credits)
   returning * into v_order;
   return to_jsonb(v_order) || jsonb_build_object('email', v_email);
@@ -250,8 +256,9 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_order public.transactions;
 begin
-  insert into public.transactions (user_id, order_id, package_id, reference, amount, currency, credits)
-  select user_id, order_id, package_id, 'kf-' || replace(gen_random_uuid()::text, '-', ''), amount, currency, credits
+  insert into public.transactions (account_id, user_id, order_id, package_id, reference, amount, currency, credits)
+  select account_id, user_id, order_id, package_id, 'kf-' || replace(gen_random_uuid()::text, '-', ''), amount,
+    currency, credits
   from public.transactions where reference = p_reference
   returning * into v_order;
   if v_order.id is null then
@@ -292,9 +299,8 @@ language plpgsql set search_path = '' as $$
 declare
   v_payment public.transactions;
 begin
-  -- The profile first, as everywhere: a push holds it when it writes the payment's times.
-  perform from public.profiles
-  where id = (select user_id from public.transactions where reference = p_reference) for update;
+  -- The account first, as everywhere: a push holds it when it writes the payment's times.
+  perform keyfund.hold_account(account_id) from public.transactions where reference = p_reference;
   select * into v_payment from public.transactions where reference = p_reference for update;
   return v_payment;
 end;
@@ -325,7 +331,7 @@ begin
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;
   if v_payment.status = 'success' or v_payment.credited_at is not null then
-    return jsonb_build_object('credited', false, 'user_id', v_payment.user_id);
+    return jsonb_build_object('credited', false, 'user_id', v_payment.account_id);
   end if;
   if v_payment.status = 'needs_review' then
     perform keyfund.refuse(409, 'payment_needs_review', 'An administrator has to decide about this payment.');
@@ -336,8 +342,8 @@ begin
   if p_currency is distinct from v_payment.currency or coalesce(p_paid_amount, 0) < v_payment.amount then
     perform keyfund.refuse(409, 'payment_does_not_fit', 'What was paid is not what was ordered.');
   end if;
-  v_entry := keyfund.append_entry(v_payment.user_id, v_payment.credits, 'purchase',
-    'purchase:' || v_payment.reference);
+  v_entry := keyfund.append_entry(v_payment.account_id, v_payment.credits, 'purchase',
+    'purchase:' || v_payment.reference, null, v_payment.user_id);
   update public.transactions
   set status = 'success', provider_status = 'success', provider_id = p_provider_id, paid_amount = p_paid_amount,
       paid_currency = p_currency, paid_at = p_paid_at, verified_at = coalesce(verified_at, now()),
@@ -345,13 +351,13 @@ begin
       next_verify_at = null, review_reason = null,
       -- A buyer who paid exactly the price paid no fee.
       borne_fee = coalesce(p_borne_fee, borne_fee, case when p_paid_amount = amount then 0 end),
-      account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
+      account_revision = (select revision from keyfund.pushes where account_id = v_payment.account_id)
   where id = v_payment.id;
   -- With the credits, not after them: one call less for each payment, and nothing in between to die in.
   perform public.finish_event(p_event_id, p_event_token, 'credited');
-  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.user_id,
+  return jsonb_build_object('credited', v_entry is not null, 'user_id', v_payment.account_id,
     'credits', v_payment.credits,
-    'push', case when p_lease_seconds is not null then public.claim_push(v_payment.user_id, p_lease_seconds) end);
+    'push', case when p_lease_seconds is not null then public.claim_push(v_payment.account_id, p_lease_seconds) end);
 end;
 $$;
 comment on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer, bigint) is

@@ -92,7 +92,7 @@ begin
   select * into strict v_payment from public.transactions where id = p_transaction_id for update;
   v_change := keyfund.credits_to_withhold(v_payment) - v_payment.withheld_credits;
   if v_change <> 0 then
-    perform keyfund.append_entry(v_payment.user_id, -v_change, 'withheld',
+    perform keyfund.append_entry(v_payment.account_id, -v_change, 'withheld',
       'withheld:' || v_payment.reference || ':' || v_payment.reversals + 1);
     update public.transactions
     set withheld_credits = withheld_credits + v_change, reversals = reversals + 1
@@ -168,7 +168,7 @@ begin
   exception when sqlstate 'KF001' then
     null;
   end;
-  return jsonb_build_object('user_id', v_payment.user_id, 'withheld', v_change, 'before', v_before,
+  return jsonb_build_object('user_id', v_payment.account_id, 'withheld', v_change, 'before', v_before,
     'borne_fee', v_payment.borne_fee);
 end;
 $$;

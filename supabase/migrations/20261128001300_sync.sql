@@ -12,7 +12,7 @@ set local check_function_bodies = off; -- a function may name what a later file 
 
 create function keyfund.list_due(p_urgent boolean, p_patient boolean, p_limit integer) returns setof uuid
 language sql stable set search_path = '' as $$
-  select a.user_id from keyfund.accounts a
+  select a.account_id from keyfund.pushes a
   where a.urgent = p_urgent and a.patient = p_patient and greatest(a.next_attempt_at,
     a.calm_at) <= now() + interval '30 seconds'
     and a.next_attempt_at <= now() and (a.lease_expires_at is null or a.lease_expires_at <= now())
@@ -23,14 +23,14 @@ comment on function keyfund.list_due(boolean, boolean, integer) is
 
 create function keyfund.next_restless() returns setof uuid
 language sql stable set search_path = '' as $$
-  select a.user_id from keyfund.accounts a
+  select a.account_id from keyfund.pushes a
   where a.urgent in (true, false) and a.patient in (true, false)
     and greatest(a.next_attempt_at, a.calm_at) > now() + interval '30 seconds'
       and a.calm_at > now() + interval '30 seconds'
     and a.next_attempt_at <= now() and (a.lease_expires_at is null or a.lease_expires_at <= now())
     and not exists (
       -- A holder that has not come back by then has died, or is very slow.
-      select from keyfund.accounts held
+      select from keyfund.pushes held
       where held.lease_token is not null and held.claimed_at > now() - interval '10 seconds'
         and keyfund.is_restless(held))
   order by a.next_attempt_at limit 1;
@@ -40,17 +40,20 @@ comment on function keyfund.next_restless() is
 
 create function keyfund.choose_due(p_limit integer) returns setof uuid
 language sql stable set search_path = '' as $$
-  select due.user_id from (
-    select user_id, 1 as rank, 0 as place from keyfund.next_restless() as restless (user_id)
+  select due.account_id from (
+    select account_id, 1 as rank, 0 as place from keyfund.next_restless() as restless (account_id)
     union all
-    select user_id, case when place <= p_limit / 4 then 2 else 4 end, place
-    from keyfund.list_due(false, false, p_limit) with ordinality as plain (user_id, place)
+    select account_id, case when place <= p_limit / 4 then 2 else 4 end, place
+    from keyfund.list_due(false, false, p_limit) with ordinality as plain (account_id, place)
     union all
-    select user_id, 3, place from keyfund.list_due(true, false, p_limit) with ordinality as urgent (user_id, place)
+    select account_id, 3, place
+    from keyfund.list_due(true, false, p_limit) with ordinality as urgent (account_id, place)
     union all
-    select user_id, 3, place from keyfund.list_due(true, true, p_limit) with ordinality as urgent (user_id, place)
+    select account_id, 3, place
+    from keyfund.list_due(true, true, p_limit) with ordinality as urgent (account_id, place)
     union all
-    select user_id, 5, place from keyfund.list_due(false, true, p_limit) with ordinality as patient (user_id, place)
+    select account_id, 5, place
+    from keyfund.list_due(false, true, p_limit) with ordinality as patient (account_id, place)
   ) due order by case when due.rank = 1 and p_limit < 4 then 6 else due.rank end, due.place limit p_limit;
 $$;
 comment on function keyfund.choose_due(integer) is
@@ -58,26 +61,28 @@ comment on function keyfund.choose_due(integer) is
   'rest, and what concerns everybody last.';
 
 create function keyfund.lease_account(
-  p_account keyfund.accounts, p_lease_seconds integer, p_key_limit integer
+  p_push keyfund.pushes, p_lease_seconds integer, p_key_limit integer
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
-  v_suspended boolean := keyfund.is_suspended(p_account.user_id);
+  v_push keyfund.pushes;
+  v_wallet keyfund.wallets;
+  v_suspended boolean := keyfund.is_suspended(p_push.account_id);
   v_keys jsonb;
 begin
-  update keyfund.accounts
+  update keyfund.pushes
   set lease_token = gen_random_uuid(),
       lease_expires_at = now() + make_interval(secs => p_lease_seconds),
       -- A holder that dies is simply followed by the next one.
       next_attempt_at = now() + make_interval(secs => p_lease_seconds),
       -- The holder before us never came back: what it sent may still land.
       unsettled_until = case when lease_token is null then unsettled_until else now() + interval '30 seconds' end
-  where user_id = p_account.user_id
-  returning * into v_account;
+  where account_id = p_push.account_id
+  returning * into v_push;
+  select * into strict v_wallet from keyfund.wallets where account_id = v_push.account_id;
   with outstanding as (
     select k.* from public.virtual_keys k
-    where k.user_id = v_account.user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+    where k.account_id = v_push.account_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
       and (k.next_attempt_at is null or k.next_attempt_at <= now() or k.state in ('blocked', 'revoked')
         or v_suspended)
       and (k.refusals < (select parking_refusals from keyfund.settings) or k.next_attempt_at is not null)
@@ -98,21 +103,21 @@ begin
       '[]'::jsonb)
   into v_keys from outstanding o join public.virtual_keys k on k.id = o.id;
   return (select jsonb_build_object(
-    'user_id', v_account.user_id, 'token', v_account.lease_token, 'revision', v_account.revision,
-    'budget_micros', keyfund.budget_micros(v_account), 'seen_micros', v_account.seen_micros,
-    'confirmed', v_account.confirmed_at is not null, 'keys', v_keys, 'suspended', v_suspended, 'fences',
+    'user_id', v_push.account_id, 'token', v_push.lease_token, 'revision', v_push.revision,
+    'budget_micros', keyfund.budget_micros(v_wallet), 'seen_micros', v_wallet.seen_micros,
+    'confirmed', v_push.confirmed_at is not null, 'keys', v_keys, 'suspended', v_suspended, 'fences',
       keyfund.fences(),
     'installation_id', s.installation_id, 'models', coalesce(to_jsonb(s.allowed_models), '[]'::jsonb),
     'rpm_limit', s.account_rpm_limit, 'tpm_limit', s.account_tpm_limit,
-    'live_keys', case when v_account.confirmed_at is null then '[]'::jsonb else (
+    'live_keys', case when v_push.confirmed_at is null then '[]'::jsonb else (
       select coalesce(jsonb_agg(l.litellm_key_id), '[]'::jsonb) from (
         select litellm_key_id from public.virtual_keys
-        where user_id = v_account.user_id and state = 'active' and confirmed_at is not null
+        where account_id = v_push.account_id and state = 'active' and confirmed_at is not null
           and litellm_key_id is not null
         order by confirmed_at desc limit 3) l) end,
     'waits_for_effect', exists (
       select from public.transactions t
-      where t.user_id = v_account.user_id and t.credited_at is not null and t.effective_at is null))
+      where t.account_id = v_push.account_id and t.credited_at is not null and t.effective_at is null))
   from keyfund.settings s);
 end;
 $$;
@@ -122,19 +127,19 @@ create function public.claim_pushes(
 ) returns setof jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
 begin
   if exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null) then
     return;
   end if;
-  for v_account in
-    select * from keyfund.accounts
-    where user_id = any (array(select keyfund.choose_due(least(p_limit, 1000))))
+  for v_push in
+    select * from keyfund.pushes
+    where account_id = any (array(select keyfund.choose_due(least(p_limit, 1000))))
       and next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
     order by urgent desc, patient, greatest(next_attempt_at, calm_at)
     for update skip locked
   loop
-    return next keyfund.lease_account(v_account, p_lease_seconds, p_key_limit);
+    return next keyfund.lease_account(v_push, p_lease_seconds, p_key_limit);
   end loop;
 end;
 $$;
@@ -143,26 +148,26 @@ comment on function public.claim_pushes(integer, integer, integer) is
   'changes that concern everybody last. None while the breaker is open.';
 
 create function public.claim_push(
-  p_user_id uuid, p_lease_seconds integer, p_key_limit integer default 50
+  p_account_id uuid, p_lease_seconds integer, p_key_limit integer default 50
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
 begin
-  select * into v_account from keyfund.accounts a
-  where a.user_id = p_user_id and a.next_attempt_at is not null
+  select * into v_push from keyfund.pushes a
+  where a.account_id = p_account_id and a.next_attempt_at is not null
     and (a.lease_expires_at is null or a.lease_expires_at <= now())
     and not exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null)
     -- A restless account has its turn in the worker's line while another one is pushed.
     and not (keyfund.is_restless(a) and exists (
-      select from keyfund.accounts held
+      select from keyfund.pushes held
       where held.lease_token is not null and held.claimed_at > now() - interval '10 seconds'
         and keyfund.is_restless(held)))
   for update skip locked;
-  if v_account.user_id is null then
+  if v_push.account_id is null then
     return null;
   end if;
-  return keyfund.lease_account(v_account, p_lease_seconds, p_key_limit);
+  return keyfund.lease_account(v_push, p_lease_seconds, p_key_limit);
 end;
 $$;
 comment on function public.claim_push(uuid, integer, integer) is
@@ -171,106 +176,108 @@ comment on function public.claim_push(uuid, integer, integer) is
 
 -- ------------------------------------------------------ finish, fail, release
 
-create function keyfund.hold_lease(p_user_id uuid, p_token uuid) returns keyfund.accounts
+create function keyfund.hold_lease(p_account_id uuid, p_token uuid) returns keyfund.pushes
 language plpgsql set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
 begin
-  select * into v_account from keyfund.accounts where user_id = p_user_id for update;
-  if v_account.lease_token is distinct from p_token or p_token is null then
+  select * into v_push from keyfund.pushes where account_id = p_account_id for update;
+  if v_push.lease_token is distinct from p_token or p_token is null then
     -- What this late process sent may have landed after the new holder's: have it all read again.
-    update keyfund.accounts
+    update keyfund.pushes
     set unsettled_until = now() + interval '30 seconds', revision = revision + 1,
         next_attempt_at = least(next_attempt_at, now() + interval '30 seconds')
-    where user_id = p_user_id;
+    where account_id = p_account_id;
     update public.virtual_keys
     set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now() + interval '30 seconds'
-    where user_id = p_user_id and state <> 'placeholder' and confirmed_revision >= revision;
+    where account_id = p_account_id and state <> 'placeholder' and confirmed_revision >= revision;
     return null;
   end if;
-  return v_account;
+  return v_push;
 end;
 $$;
 comment on function keyfund.hold_lease(uuid, uuid) is
-  'The leased account, or null (and a second look at everything) for a process whose lease another now has.';
+  'The leased push, or null (and a second look at everything) for a process whose lease another now has.';
 
-create function keyfund.book_usage(p_account keyfund.accounts, p_spend_micros bigint) returns void
+create function keyfund.book_usage(p_wallet keyfund.wallets, p_spend_micros bigint) returns void
 language plpgsql set search_path = '' as $$
 declare
   v_credit_micros bigint;
-  v_booked bigint := p_account.booked_micros + p_spend_micros - p_account.seen_micros;
+  v_booked bigint := p_wallet.booked_micros + p_spend_micros - p_wallet.seen_micros;
   v_credits bigint;
 begin
-  if p_spend_micros = p_account.seen_micros and p_account.lower_micros is not null then
-    update keyfund.accounts set lower_micros = null where user_id = p_account.user_id; -- it was a mistake
+  if p_spend_micros = p_wallet.seen_micros and p_wallet.lower_micros is not null then
+    update keyfund.wallets set lower_micros = null where account_id = p_wallet.account_id; -- it was a mistake
   end if;
-  if p_spend_micros <= p_account.seen_micros then
+  if p_spend_micros <= p_wallet.seen_micros then
     return;
   end if;
   select credit_value_cents * 10000 into strict v_credit_micros from keyfund.settings;
-  v_credits := v_booked / v_credit_micros - p_account.booked_micros / v_credit_micros;
-  update keyfund.accounts set booked_micros = v_booked, seen_micros = p_spend_micros, lower_micros = null
-  where user_id = p_account.user_id;
+  v_credits := v_booked / v_credit_micros - p_wallet.booked_micros / v_credit_micros;
+  update keyfund.wallets set booked_micros = v_booked, seen_micros = p_spend_micros, lower_micros = null
+  where account_id = p_wallet.account_id;
   if v_credits > 0 then
-    perform keyfund.append_entry(p_account.user_id, -v_credits, 'usage',
-      'usage:' || p_account.user_id || ':' || v_booked);
+    perform keyfund.append_entry(p_wallet.account_id, -v_credits, 'usage',
+      'usage:' || p_wallet.account_id || ':' || v_booked);
   end if;
 end;
 $$;
-comment on function keyfund.book_usage(keyfund.accounts, bigint) is
+comment on function keyfund.book_usage(keyfund.wallets, bigint) is
   'Books what LiteLLM shows as spent: the difference of the two floors in whole credits, so no call is free and '
   'none counts twice.';
 
 create function public.observe_spend(
-  p_user_id uuid, p_token uuid, p_spend_micros bigint, p_user_is_missing boolean
+  p_account_id uuid, p_token uuid, p_spend_micros bigint, p_user_is_missing boolean
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
+  v_wallet keyfund.wallets;
   v_verdict text := 'as_expected';
 begin
-  perform from public.profiles where id = p_user_id for update;
-  v_account := keyfund.hold_lease(p_user_id, p_token);
-  if v_account.user_id is null then
+  perform keyfund.hold_account(p_account_id);
+  v_push := keyfund.hold_lease(p_account_id, p_token);
+  if v_push.account_id is null then
     return jsonb_build_object('verdict', 'lease_lost');
   end if;
-  if p_spend_micros >= v_account.seen_micros then
-    perform keyfund.book_usage(v_account, p_spend_micros);
-  elsif p_user_is_missing or v_account.lower_micros is not null then
+  select * into strict v_wallet from keyfund.wallets where account_id = p_account_id for no key update;
+  if p_spend_micros >= v_wallet.seen_micros then
+    perform keyfund.book_usage(v_wallet, p_spend_micros);
+  elsif p_user_is_missing or v_wallet.lower_micros is not null then
     v_verdict := 'new_epoch';
-    update keyfund.accounts
-    set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null,
-      revision = revision + 1
-    where user_id = p_user_id;
+    update keyfund.wallets
+    set epoch = epoch + 1, epoch_at = clock_timestamp(), seen_micros = p_spend_micros, lower_micros = null
+    where account_id = p_account_id;
+    update keyfund.pushes set revision = revision + 1 where account_id = p_account_id;
     -- What LiteLLM forgot of the user it may have forgotten of the keys: revoked ones may be alive again, new ones
     -- gone.
     update public.virtual_keys
     set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now()
-    where user_id = p_user_id and confirmed_at is not null and confirmed_revision >= revision;
+    where account_id = p_account_id and confirmed_at is not null and confirmed_revision >= revision;
   else
     v_verdict := 'read_again';
-    update keyfund.accounts set lower_micros = p_spend_micros where user_id = p_user_id;
+    update keyfund.wallets set lower_micros = p_spend_micros where account_id = p_account_id;
   end if;
-  select * into v_account from keyfund.accounts where user_id = p_user_id;
-  return jsonb_build_object('verdict', v_verdict, 'budget_micros', keyfund.budget_micros(v_account));
+  select * into strict v_wallet from keyfund.wallets where account_id = p_account_id;
+  return jsonb_build_object('verdict', v_verdict, 'budget_micros', keyfund.budget_micros(v_wallet));
 end;
 $$;
 comment on function public.observe_spend(uuid, uuid, bigint, boolean) is
   'Books a user''s spend, or, when it went backwards twice in a row, starts a new epoch in which spent money '
   'stays spent. Returns the budget to push.';
 
-create function public.recheck_keys(p_user_id uuid, p_token uuid) returns jsonb
+create function public.recheck_keys(p_account_id uuid, p_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_hashes jsonb;
 begin
-  if (keyfund.hold_lease(p_user_id, p_token)).user_id is null then
+  if (keyfund.hold_lease(p_account_id, p_token)).account_id is null then
     return '[]';
   end if;
   with rechecked as (
     update public.virtual_keys
     set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now()
-    where user_id = p_user_id and state = 'active' and confirmed_at is not null
+    where account_id = p_account_id and state = 'active' and confirmed_at is not null
     returning key_hash
   )
   select coalesce(jsonb_agg(key_hash), '[]') into v_hashes from rechecked;
@@ -280,7 +287,7 @@ $$;
 comment on function public.recheck_keys(uuid, uuid) is
   'Makes every live key of a leased account outstanding again, and returns their hashes.';
 
-create function keyfund.finish_key(p_user_id uuid, p_result jsonb, p_unsettled_until timestamptz) returns void
+create function keyfund.finish_key(p_account_id uuid, p_result jsonb, p_unsettled_until timestamptz) returns void
 language plpgsql set search_path = '' as $$
 declare
   v_key public.virtual_keys;
@@ -289,7 +296,7 @@ declare
 begin
   -- By the string, not the row: a key that was rotated meanwhile has another, of which this says nothing.
   select * into v_key from public.virtual_keys where key_hash = p_result ->> 'key_hash'
-    and user_id = p_user_id for update;
+    and account_id = p_account_id for update;
   if v_key.id is null then
     return;
   end if;
@@ -345,12 +352,13 @@ end;
 $$;
 
 create function public.finish_push(
-  p_user_id uuid, p_token uuid, p_revision bigint, p_spend_micros bigint, p_keys jsonb,
+  p_account_id uuid, p_token uuid, p_revision bigint, p_spend_micros bigint, p_keys jsonb,
   p_effective text default 'unknown', p_cache_seconds integer default 0
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
+  v_wallet keyfund.wallets;
   v_result jsonb;
   v_settled boolean;
   v_next timestamptz;
@@ -358,63 +366,65 @@ declare
   v_effect_at timestamptz;
   v_suspended boolean;
 begin
-  perform from public.profiles where id = p_user_id for update; -- before the account, as everywhere
-  v_account := keyfund.hold_lease(p_user_id, p_token);
-  if v_account.user_id is null then
+  perform keyfund.hold_account(p_account_id); -- before the push, as everywhere
+  v_push := keyfund.hold_lease(p_account_id, p_token);
+  if v_push.account_id is null then
     return false;
   end if;
-  v_suspended := keyfund.is_suspended(p_user_id);
-  perform keyfund.book_usage(v_account, p_spend_micros);
+  v_suspended := keyfund.is_suspended(p_account_id);
+  select * into strict v_wallet from keyfund.wallets where account_id = p_account_id for no key update;
+  perform keyfund.book_usage(v_wallet, p_spend_micros);
   perform keyfund.breaker_succeeded('litellm');
-  v_settled := v_account.unsettled_until is null or v_account.unsettled_until <= now();
+  v_settled := v_push.unsettled_until is null or v_push.unsettled_until <= now();
   for v_result in select * from jsonb_array_elements(p_keys) loop
-    perform keyfund.finish_key(p_user_id, v_result, v_account.unsettled_until);
+    perform keyfund.finish_key(p_account_id, v_result, v_push.unsettled_until);
   end loop;
 
   if v_settled then
-    if v_account.revision = p_revision then
+    if v_push.revision = p_revision then
       -- Keys that only waited for the wallet.
       update public.virtual_keys
       set sync_status = 'synced', last_synced_at = now(), last_error = null, next_attempt_at = null
-      where user_id = p_user_id and state <> 'placeholder' and sync_status <> 'synced'
+      where account_id = p_account_id and state <> 'placeholder' and sync_status <> 'synced'
         and confirmed_revision >= revision;
     end if;
     update public.transactions set pushed_at = now()
-    where user_id = p_user_id and credited_at is not null and pushed_at is null and account_revision <= p_revision;
+    where account_id = p_account_id and credited_at is not null and pushed_at is null
+      and account_revision <= p_revision;
     update public.transactions set effective_at = now()
-    where user_id = p_user_id and pushed_at is not null and effective_at is null and p_effective = 'yes'
+    where account_id = p_account_id and pushed_at is not null and effective_at is null and p_effective = 'yes'
       and pushed_at + make_interval(secs => p_cache_seconds) <= now();
     select min(pushed_at), min(pushed_at) + make_interval(secs => p_cache_seconds) into v_pushed_at, v_effect_at
       from public.transactions
-    where user_id = p_user_id and pushed_at is not null and effective_at is null and p_effective <> 'exhausted';
+    where account_id = p_account_id and pushed_at is not null and effective_at is null and p_effective <> 'exhausted';
   end if;
 
   select min(coalesce(k.next_attempt_at, now())) into v_next from public.virtual_keys k
-  where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+  where k.account_id = p_account_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
     and not (k.sync_status = 'failed' and k.next_attempt_at is null); -- parked
   if not v_settled then
-    v_next := least(v_next, v_account.unsettled_until);
+    v_next := least(v_next, v_push.unsettled_until);
   elsif v_effect_at is not null then
     -- Looked at again soon after the push, then ever less often.
     v_next := least(v_next, greatest(v_effect_at, now() + greatest(interval '2 seconds',
       least(interval '5 minutes', (now() - v_pushed_at) / 4))));
   end if;
-  update keyfund.accounts
+  update keyfund.pushes
   set lease_token = null, lease_expires_at = null,
       confirmed_at = coalesce(confirmed_at, now()),
       confirmed_revision = case when v_settled and not exists (
           select from public.virtual_keys k
-          where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+          where k.account_id = p_account_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
             and k.revision <= p_revision)
         then greatest(confirmed_revision, p_revision) else confirmed_revision end,
       unsettled_until = case when v_settled then null else unsettled_until end,
       attempts = 0, refusals = 0, last_error = null,
       urgent = exists (
         select from public.virtual_keys k
-        where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+        where k.account_id = p_account_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
           and (k.state in ('blocked', 'revoked') or v_suspended)),
       next_attempt_at = case when revision > p_revision then now() else v_next end
-  where user_id = p_user_id;
+  where account_id = p_account_id;
   return true;
 end;
 $$;
@@ -423,46 +433,46 @@ comment on function public.finish_push(uuid, uuid, bigint, bigint, jsonb, text, 
   'exhausted (nothing left to spend). False: the lease was lost.';
 
 create function public.fail_push(
-  p_user_id uuid, p_token uuid, p_kind text, p_error text, p_retry_after_seconds integer default null,
+  p_account_id uuid, p_token uuid, p_kind text, p_error text, p_retry_after_seconds integer default null,
     p_keys jsonb default '[]'
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
   v_result jsonb;
   v_next timestamptz;
   v_suspended boolean;
 begin
-  v_account := keyfund.hold_lease(p_user_id, p_token);
-  if v_account.user_id is null then
+  v_push := keyfund.hold_lease(p_account_id, p_token);
+  if v_push.account_id is null then
     return false;
   end if;
-  v_suspended := keyfund.is_suspended(p_user_id);
+  v_suspended := keyfund.is_suspended(p_account_id);
   if p_kind not in ('transient', 'unknown', 'refused') then
     raise exception 'unknown kind of failure: %', p_kind;
   end if;
   for v_result in select * from jsonb_array_elements(p_keys) loop
-    perform keyfund.finish_key(p_user_id, v_result, v_account.unsettled_until);
+    perform keyfund.finish_key(p_account_id, v_result, v_push.unsettled_until);
   end loop;
   if p_kind = 'refused' then
-    v_next := case when v_account.refusals + 1 < (select parking_refusals from keyfund.settings)
-      then now() + keyfund.backoff(v_account.refusals + 1) end;
+    v_next := case when v_push.refusals + 1 < (select parking_refusals from keyfund.settings)
+      then now() + keyfund.backoff(v_push.refusals + 1) end;
   else
     perform keyfund.breaker_failed('litellm', p_error);
-    v_next := now() + keyfund.pause(p_retry_after_seconds, v_account.attempts + 1);
+    v_next := now() + keyfund.pause(p_retry_after_seconds, v_push.attempts + 1);
   end if;
   -- A block that was asked for meanwhile waits for no wallet.
   select least(v_next, min(k.next_attempt_at)) into v_next from public.virtual_keys k
-  where k.user_id = p_user_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
+  where k.account_id = p_account_id and k.revision > k.confirmed_revision and k.state <> 'placeholder'
     and (k.state in ('blocked', 'revoked') or v_suspended);
-  update keyfund.accounts
+  update keyfund.pushes
   set lease_token = null, lease_expires_at = null, last_error = p_error,
       attempts = attempts + 1, refusals = refusals + (p_kind = 'refused')::integer,
       unsettled_until = case when p_kind = 'unknown' then now() + interval '30 seconds' else unsettled_until end,
       next_attempt_at = v_next
-  where user_id = p_user_id;
+  where account_id = p_account_id;
   update public.virtual_keys set sync_status = 'failed', last_error = p_error, next_attempt_at = v_next
-  where user_id = p_user_id and state = 'active' and not v_suspended and sync_status <> 'synced'
+  where account_id = p_account_id and state = 'active' and not v_suspended and sync_status <> 'synced'
     and (next_attempt_at is not null or sync_status <> 'failed');
   return true;
 end;
@@ -471,11 +481,11 @@ comment on function public.fail_push(uuid, uuid, text, text, integer, jsonb) is
   'The wallet could not be confirmed. transient and unknown never park; refused does, after '
   'settings.parking_refusals in a row.';
 
-create function public.release_push(p_user_id uuid, p_token uuid) returns boolean
+create function public.release_push(p_account_id uuid, p_token uuid) returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
-  update keyfund.accounts set lease_token = null, lease_expires_at = null, next_attempt_at = now()
-  where user_id = p_user_id and lease_token = p_token;
+  update keyfund.pushes set lease_token = null, lease_expires_at = null, next_attempt_at = now()
+  where account_id = p_account_id and lease_token = p_token;
   return found;
 end;
 $$;

@@ -20,8 +20,7 @@ comment on column keyfund.resyncs.reached is 'The account that the last batch en
 alter table keyfund.resyncs enable row level security;
 
 create table keyfund.resynced_accounts (
-  -- Not to profiles: the check would lock the profile after the account.
-  user_id uuid primary key references keyfund.accounts (user_id),
+  account_id uuid primary key references keyfund.accounts (id),
   resync_id bigint not null references keyfund.resyncs (id),
   revision bigint not null,
   key_ids uuid[] not null
@@ -33,34 +32,34 @@ create index resynced_accounts_resync_id_idx on keyfund.resynced_accounts (resyn
 
 create function keyfund.list_failing_accounts(p_after uuid, p_limit integer) returns setof uuid
 language sql stable set search_path = '' as $$
-  (select a.user_id from keyfund.accounts a
-  where a.revision > a.confirmed_revision and (a.next_attempt_at is null or a.attempts > 0) and a.user_id > p_after
-  order by a.user_id limit p_limit)
+  (select a.account_id from keyfund.pushes a
+  where a.revision > a.confirmed_revision and (a.next_attempt_at is null or a.attempts > 0) and a.account_id > p_after
+  order by a.account_id limit p_limit)
   union
-  (select distinct k.user_id from public.virtual_keys k join keyfund.accounts a on a.user_id = k.user_id
-  where k.sync_status = 'failed' and k.state <> 'placeholder' and k.user_id > p_after
-  order by k.user_id limit p_limit)
+  (select distinct k.account_id from public.virtual_keys k join keyfund.pushes a on a.account_id = k.account_id
+  where k.sync_status = 'failed' and k.state <> 'placeholder' and k.account_id > p_after
+  order by k.account_id limit p_limit)
   order by 1 limit p_limit;
 $$;
 comment on function keyfund.list_failing_accounts(uuid, integer) is
   'Accounts whose wallet is parked or failed at the last attempt, or which have a key that failed, by id.';
 
-create function keyfund.resync_failing(p_user_id uuid, p_resync_id bigint) returns integer
+create function keyfund.resync_failing(p_account_id uuid, p_resync_id bigint) returns integer
 language plpgsql set search_path = '' as $$
 declare
-  v_revision bigint := keyfund.touch_account(p_user_id);
+  v_revision bigint := keyfund.touch_account(p_account_id);
   v_keys integer;
 begin
   with due as (
     update public.virtual_keys
     set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, attempts = 0,
       refusals = 0
-    where user_id = p_user_id and sync_status = 'failed' and state <> 'placeholder'
+    where account_id = p_account_id and sync_status = 'failed' and state <> 'placeholder'
     returning id
   )
-  insert into keyfund.resynced_accounts as r (user_id, resync_id, revision, key_ids)
-  select p_user_id, p_resync_id, v_revision, coalesce(array_agg(due.id), '{}') from due
-  on conflict (user_id) do update
+  insert into keyfund.resynced_accounts as r (account_id, resync_id, revision, key_ids)
+  select p_account_id, p_resync_id, v_revision, coalesce(array_agg(due.id), '{}') from due
+  on conflict (account_id) do update
   set resync_id = excluded.resync_id, revision = excluded.revision, key_ids = excluded.key_ids
   returning cardinality(r.key_ids) into v_keys;
   return v_keys;
@@ -81,7 +80,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_resync keyfund.resyncs;
   v_limit integer := least(greatest(coalesce(resync_failed.batch_size, 200), 1), 1000);
-  v_user_id uuid;
+  v_account_id uuid;
   v_handled integer := 0;
   v_more boolean := false;
 begin
@@ -98,19 +97,19 @@ begin
   elsif v_resync.ended_at is not null then
     return keyfund.describe_resync(v_resync);
   end if;
-  for v_user_id in select keyfund.list_failing_accounts(v_resync.reached, v_limit + 1) loop
+  for v_account_id in select keyfund.list_failing_accounts(v_resync.reached, v_limit + 1) loop
     v_more := v_handled = v_limit;
     if v_handled = 0 then
-      perform from keyfund.accounts where user_id = v_user_id for update;
+      perform from keyfund.pushes where account_id = v_account_id for no key update;
     elsif not v_more then
       -- Never wait while holding another account: the next batch begins with this one.
-      perform from keyfund.accounts where user_id = v_user_id for update skip locked;
+      perform from keyfund.pushes where account_id = v_account_id for no key update skip locked;
       v_more := not found;
     end if;
     exit when v_more;
-    v_resync.keys := v_resync.keys + keyfund.resync_failing(v_user_id, v_resync.id);
+    v_resync.keys := v_resync.keys + keyfund.resync_failing(v_account_id, v_resync.id);
     v_resync.accounts := v_resync.accounts + 1;
-    v_resync.reached := v_user_id;
+    v_resync.reached := v_account_id;
     v_handled := v_handled + 1;
   end loop;
   update keyfund.resyncs r
@@ -139,8 +138,8 @@ begin
           and k.confirmed_revision < r.revision)), 0),
       'failing_accounts', count(*) filter (where a.next_attempt_at is null or a.attempts > 0 or exists (
         select from public.virtual_keys k
-        where k.user_id = a.user_id and k.sync_status = 'failed' and k.state <> 'placeholder')))
-    from keyfund.resynced_accounts r join keyfund.accounts a on a.user_id = r.user_id
+        where k.account_id = a.account_id and k.sync_status = 'failed' and k.state <> 'placeholder')))
+    from keyfund.resynced_accounts r join keyfund.pushes a on a.account_id = r.account_id
     where r.resync_id = v_resync.id and a.confirmed_revision < r.revision);
 end;
 $$;
@@ -150,17 +149,18 @@ comment on function public.read_resync() is
 
 create function public.resync_account(account_id uuid) returns void
 language plpgsql security definer set search_path = '' as $$
+declare
+  v_revision bigint;
 begin
   perform keyfund.check_administrator();
-  perform from public.profiles where id = account_id for update;
-  if not found then
+  perform keyfund.lock_account(account_id);
+  v_revision := keyfund.touch_account(account_id);
+  if v_revision is null then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
-  perform keyfund.touch_account(account_id);
-  update public.virtual_keys
-  set revision = (select a.revision from keyfund.accounts a where a.user_id = account_id), sync_status = 'pending',
-      next_attempt_at = now(), last_error = null, refusals = 0
-  where user_id = account_id and sync_status = 'failed' and state <> 'placeholder';
+  update public.virtual_keys k
+  set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, refusals = 0
+  where k.account_id = resync_account.account_id and sync_status = 'failed' and state <> 'placeholder';
   perform keyfund.note('account_resynced', account_id);
 end;
 $$;
@@ -174,13 +174,13 @@ declare
 begin
   perform keyfund.check_administrator();
   v_found := coalesce((
-    select jsonb_agg(keyfund.describe_key(found.key) order by (found.key).user_id, (found.key).id)
+    select jsonb_agg(keyfund.describe_key(found.key) order by (found.key).account_id, (found.key).id)
     from (
       select k as key from public.virtual_keys k
       where k.sync_status = 'failed' and k.state <> 'placeholder'
-        and (after_key is null or (k.user_id, k.id) > (
-          select last.user_id, last.id from public.virtual_keys last where last.id = after_key))
-      order by k.user_id, k.id
+        and (after_key is null or (k.account_id, k.id) > (
+          select last.account_id, last.id from public.virtual_keys last where last.id = after_key))
+      order by k.account_id, k.id
       limit keyfund.page_size(page_size)
     ) found), '[]');
   perform keyfund.note_reading('keys_read', jsonb_array_length(v_found));

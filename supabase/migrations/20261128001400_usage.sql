@@ -25,27 +25,27 @@ create function public.settle_usage(p_spenders jsonb, p_asked_at timestamptz) re
 language plpgsql security definer set search_path = '' as $$
 declare
   v_spender record;
-  v_account keyfund.accounts;
+  v_wallet keyfund.wallets;
   v_booked integer := 0;
 begin
   for v_spender in
-    select s.user_id, s.spend_micros
+    select w.account_id, s.spend_micros
     from jsonb_to_recordset(p_spenders) as s (user_id uuid, spend_micros bigint)
-    join keyfund.accounts a on a.user_id = s.user_id
-    where s.spend_micros is distinct from a.seen_micros and a.confirmed_at is not null
-    order by s.user_id
+    join keyfund.wallets w on w.account_id = s.user_id join keyfund.pushes p on p.account_id = w.account_id
+    where s.spend_micros is distinct from w.seen_micros and p.confirmed_at is not null
+    order by w.account_id
   loop
-    perform from public.profiles where id = v_spender.user_id for update;
-    select * into strict v_account from keyfund.accounts where user_id = v_spender.user_id for update;
-    if v_account.epoch_at > p_asked_at then
+    perform keyfund.hold_account(v_spender.account_id);
+    select * into strict v_wallet from keyfund.wallets where account_id = v_spender.account_id for no key update;
+    if v_wallet.epoch_at > p_asked_at then
       continue; -- read before LiteLLM lost its spend: it says nothing about the new epoch
-    elsif v_spender.spend_micros > v_account.seen_micros then
-      perform keyfund.book_usage(v_account, v_spender.spend_micros);
+    elsif v_spender.spend_micros > v_wallet.seen_micros then
+      perform keyfund.book_usage(v_wallet, v_spender.spend_micros);
       v_booked := v_booked + 1;
-    elsif v_spender.spend_micros is null or v_spender.spend_micros < v_account.seen_micros then
+    elsif v_spender.spend_micros is null or v_spender.spend_micros < v_wallet.seen_micros then
       -- Gone or gone backwards: a push looks again, under the account's lease.
-      update keyfund.accounts set next_attempt_at = now()
-      where user_id = v_spender.user_id and (next_attempt_at is null or next_attempt_at > now())
+      update keyfund.pushes set next_attempt_at = now()
+      where account_id = v_spender.account_id and (next_attempt_at is null or next_attempt_at > now())
         and (lease_expires_at is null or lease_expires_at <= now());
     end if;
   end loop;
@@ -65,8 +65,7 @@ comment on function public.finish_reading(text, timestamptz) is 'All changes up 
 -- --------------------------------------------------------------------- by day
 
 create table keyfund.usage_by_day (
-  -- Not to profiles: the check would lock the profile after the account.
-  user_id uuid not null references keyfund.accounts (user_id),
+  account_id uuid not null references keyfund.accounts (id),
   day date not null,
   model text not null check (length(model) between 1 and 300),
   key_hash text not null check (length(key_hash) <= 100),
@@ -74,7 +73,7 @@ create table keyfund.usage_by_day (
   prompt_tokens bigint not null check (prompt_tokens >= 0),
   completion_tokens bigint not null check (completion_tokens >= 0),
   spend_micros bigint not null check (spend_micros >= 0),
-  primary key (user_id, day, model, key_hash)
+  primary key (account_id, day, model, key_hash)
 );
 comment on table keyfund.usage_by_day is
   'What LiteLLM showed of each day (UTC), kept for when it is away or has forgotten. Ids alone, so it outlives '
@@ -86,15 +85,39 @@ comment on column keyfund.usage_by_day.requests is
   'Calls that were answered; refused and failed ones are not counted.';
 alter table keyfund.usage_by_day enable row level security;
 
-create function keyfund.unread_since(p_account keyfund.accounts) returns date
+create table keyfund.roll_ups (
+  account_id uuid primary key references keyfund.accounts (id),
+  rolled_at timestamptz,
+  roll_at timestamptz
+);
+comment on table keyfund.roll_ups is 'Of accounts that ever spent: up to when their days are read from LiteLLM.';
+comment on column keyfund.roll_ups.rolled_at is 'Up to when all of the days are read; null: never.';
+comment on column keyfund.roll_ups.roll_at is 'When a worker reads the days next; null: nothing was noticed.';
+alter table keyfund.roll_ups enable row level security;
+-- Who has spent since the last time, and whose turn it is: the only rows that a claim looks at.
+create index roll_ups_turn_idx on keyfund.roll_ups (roll_at) where roll_at is not null;
+
+create function keyfund.notice_spend() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  -- Read half a minute later: LiteLLM writes its days after its users, and one reading is enough for many calls.
+  insert into keyfund.roll_ups as r (account_id, roll_at) values (new.account_id, now() + interval '30 seconds')
+  on conflict (account_id) do update set roll_at = excluded.roll_at where r.roll_at is null;
+  return null;
+end;
+$$;
+create trigger wallets_spend_is_noticed after update of booked_micros on keyfund.wallets
+  for each row when (old.booked_micros <> new.booked_micros) execute function keyfund.notice_spend();
+
+create function keyfund.unread_since(p_account_id uuid) returns date
 language sql stable set search_path = '' as $$
   -- A day again: what began before midnight may be told after it. Never more than a year at once.
   select greatest(
-    coalesce((p_account.rolled_at at time zone 'UTC')::date - 1,
-      (select (p.created_at at time zone 'UTC')::date from public.profiles p where p.id = p_account.user_id)),
-    keyfund.today() - 365);
+    coalesce((r.rolled_at at time zone 'UTC')::date - 1, (a.created_at at time zone 'UTC')::date),
+    keyfund.today() - 365)
+  from keyfund.accounts a left join keyfund.roll_ups r on r.account_id = a.id where a.id = p_account_id;
 $$;
-comment on function keyfund.unread_since(keyfund.accounts) is
+comment on function keyfund.unread_since(uuid) is
   'The first day of which LiteLLM may tell more than is kept.';
 
 create function public.claim_rollups(p_limit integer, p_lease_seconds integer) returns jsonb
@@ -105,24 +128,18 @@ begin
   if exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null) then
     return '[]';
   end if;
-  -- First noticed, then read half a minute later: LiteLLM writes its days after its users, and one reading is
-  -- enough for many calls.
-  update keyfund.accounts set roll_at = now() + interval '30 seconds'
-  where user_id in (
-    select user_id from keyfund.accounts
-    where booked_micros <> rolled_micros and roll_at is null
-    limit 1000 for update skip locked);
   with due as (
-    select user_id from keyfund.accounts
-    where booked_micros <> rolled_micros and roll_at <= now()
+    select account_id from keyfund.roll_ups where roll_at <= now()
     order by roll_at limit p_limit for update skip locked
   ), claimed as (
     -- No token: a reader that comes too late only repeats what another has kept.
-    update keyfund.accounts a set roll_at = now() + make_interval(secs => p_lease_seconds)
-    from due where a.user_id = due.user_id
-    returning a.user_id, keyfund.unread_since(a) as since, a.booked_micros
+    update keyfund.roll_ups r set roll_at = now() + make_interval(secs => p_lease_seconds)
+    from due, keyfund.wallets w where r.account_id = due.account_id and w.account_id = due.account_id
+    returning r.account_id, w.booked_micros
   )
-  select coalesce(jsonb_agg(to_jsonb(claimed)), '[]') into v_claimed from claimed;
+  select coalesce(jsonb_agg(jsonb_build_object('user_id', c.account_id, 'since', keyfund.unread_since(c.account_id),
+    'booked_micros', c.booked_micros)), '[]')
+  into v_claimed from claimed c;
   return v_claimed;
 end;
 $$;
@@ -131,21 +148,22 @@ comment on function public.claim_rollups(integer, integer) is
   'breaker is open.';
 
 create function public.record_usage(
-  p_user_id uuid, p_from date, p_until date, p_days jsonb, p_asked_at timestamptz, p_booked_micros bigint default null
+  p_account_id uuid, p_from date, p_until date, p_days jsonb, p_asked_at timestamptz,
+  p_booked_micros bigint default null
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
   v_changed boolean;
   v_whole boolean;
 begin
-  select * into v_account from keyfund.accounts where user_id = p_user_id for update;
-  if v_account.user_id is null then
+  if not exists (select from keyfund.accounts where id = p_account_id) then
     return false;
   end if;
+  insert into keyfund.roll_ups (account_id) values (p_account_id) on conflict (account_id) do nothing;
+  perform from keyfund.roll_ups where account_id = p_account_id for no key update;
   if exists (
     select from jsonb_to_recordset(p_days) as d (key_hash text)
-    join public.virtual_keys k on k.key_hash = d.key_hash where k.user_id <> p_user_id
+    join public.virtual_keys k on k.key_hash = d.key_hash where k.account_id <> p_account_id
   ) then
     perform keyfund.refuse(409, 'usage_of_another', 'LiteLLM told of another account''s keys.');
   end if;
@@ -155,14 +173,14 @@ begin
   -- one day on which LiteLLM forgot may show too little here. Too much only where an account used more than a
   -- thousand
   -- keys in a day: LiteLLM tells the rest as one, and a key that comes among the thousand later is told again.
-  insert into keyfund.usage_by_day as u (user_id, day, model, key_hash, requests, prompt_tokens, completion_tokens,
+  insert into keyfund.usage_by_day as u (account_id, day, model, key_hash, requests, prompt_tokens, completion_tokens,
     spend_micros)
-  select p_user_id, d.day, d.model, d.key_hash, d.requests, d.prompt_tokens, d.completion_tokens, d.spend_micros
+  select p_account_id, d.day, d.model, d.key_hash, d.requests, d.prompt_tokens, d.completion_tokens, d.spend_micros
   from jsonb_to_recordset(p_days) as d (
     day date, model text, key_hash text, requests bigint, prompt_tokens bigint, completion_tokens bigint,
       spend_micros bigint)
   where d.day between p_from and p_until
-  on conflict (user_id, day, model, key_hash) do update
+  on conflict (account_id, day, model, key_hash) do update
   set requests = greatest(u.requests, excluded.requests),
       prompt_tokens = greatest(u.prompt_tokens, excluded.prompt_tokens),
       completion_tokens = greatest(u.completion_tokens, excluded.completion_tokens),
@@ -170,15 +188,15 @@ begin
   where excluded.requests > u.requests or excluded.prompt_tokens > u.prompt_tokens
     or excluded.completion_tokens > u.completion_tokens or excluded.spend_micros > u.spend_micros;
   v_changed := found;
-  -- Only an answer that leaves no day out says up to when all is read. One statement: with a second one PostgreSQL
-  -- would
-  -- check the row's profile again, and lock it after the account.
-  v_whole := p_from <= keyfund.unread_since(v_account) and p_until >= (p_asked_at at time zone 'UTC')::date;
-  update keyfund.accounts
+  -- Only an answer that leaves no day out says up to when all is read.
+  v_whole := p_from <= keyfund.unread_since(p_account_id) and p_until >= (p_asked_at at time zone 'UTC')::date;
+  update keyfund.roll_ups r
   set rolled_at = case when v_whole then greatest(rolled_at, least(p_asked_at, clock_timestamp())) else rolled_at end,
-      rolled_micros = coalesce(p_booked_micros, rolled_micros),
-      roll_at = case when p_booked_micros is null then roll_at end
-  where user_id = p_user_id and (v_whole or p_booked_micros is not null);
+      roll_at = case when p_booked_micros is null then roll_at
+        -- More was booked while the days were read: they are read again.
+        when p_booked_micros <> w.booked_micros then now() + interval '30 seconds' end
+  from keyfund.wallets w
+  where r.account_id = p_account_id and w.account_id = r.account_id and (v_whole or p_booked_micros is not null);
   return v_changed;
 end;
 $$;
@@ -196,7 +214,7 @@ declare
   v_today date := keyfund.today();
   v_until date := coalesce(read_usage.end_date, greatest(v_today, read_usage.start_date));
   v_from date;
-  v_account keyfund.accounts;
+  v_exists boolean;
 begin
   if v_account_id is distinct from (select auth.uid()) then
     perform keyfund.check_administrator(); -- first: nobody else learns whether the account exists
@@ -211,21 +229,21 @@ begin
     perform keyfund.refuse(400, 'invalid_range',
       'start_date is not after end_date, and at most 366 days are told at once.');
   end if;
-  select * into v_account from keyfund.accounts where user_id = v_account_id;
-  if v_account.user_id is null and read_usage.account_id is not null and v_account_id <> (select auth.uid()) then
+  v_exists := exists (select from keyfund.accounts a where a.id = v_account_id);
+  if not v_exists and read_usage.account_id is not null and v_account_id <> (select auth.uid()) then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
   if v_account_id is distinct from (select auth.uid()) then
     perform keyfund.note_reading('usage_read', 1, v_account_id);
   end if;
   if read_usage.key_id is not null and not exists (
-      select from public.virtual_keys k where k.id = read_usage.key_id and k.user_id = v_account_id) then
+      select from public.virtual_keys k where k.id = read_usage.key_id and k.account_id = v_account_id) then
     perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
   end if;
   if read_usage.by_key and (
       select count(*) from (
         select from keyfund.usage_by_day u
-        where u.user_id = v_account_id and u.day between v_from and v_until limit 50001) r) > 50000 then
+        where u.account_id = v_account_id and u.day between v_from and v_until limit 50001) r) > 50000 then
     perform keyfund.refuse(400, 'too_many_rows', 'More than 50,000 rows: ask for fewer days.');
   end if;
   return (
@@ -233,9 +251,9 @@ begin
       -- All strings that a key ever had are that key; those that no key of the account has are told as one.
       select u.*, k.id as found_id, k.name
       from keyfund.usage_by_day u
-      left join public.virtual_keys s on s.key_hash = u.key_hash and s.user_id = u.user_id
+      left join public.virtual_keys s on s.key_hash = u.key_hash and s.account_id = u.account_id
       left join public.virtual_keys k on k.id = coalesce(s.successor_id, s.id)
-      where u.user_id = v_account_id and u.day between v_from and v_until
+      where u.account_id = v_account_id and u.day between v_from and v_until
         and (read_usage.model is null or u.model = read_usage.model)
         and (read_usage.key_id is null or k.id = read_usage.key_id)
     ), figures as (
@@ -247,8 +265,9 @@ begin
       group by grouping sets ((n.day, n.model), (n.found_id, n.name), (n.day, n.model, n.found_id, n.name))
     )
     select jsonb_build_object(
-      'account_id', v_account_id, 'start_date', v_from, 'end_date', v_until, 'as_of', v_account.rolled_at,
-      'unread_since', case when v_account.user_id is not null then keyfund.unread_since(v_account) end,
+      'account_id', v_account_id, 'start_date', v_from, 'end_date', v_until, 'as_of', (
+        select r.rolled_at from keyfund.roll_ups r where r.account_id = v_account_id),
+      'unread_since', keyfund.unread_since(v_account_id),
       'is_away', exists (select from keyfund.gateways g where g.name = 'litellm' and g.opened_at is not null),
       'days', coalesce((
         select jsonb_agg(jsonb_build_object('date', f.day, 'model', f.model, 'requests', f.requests,

@@ -16,14 +16,14 @@ language sql immutable set search_path = '' as $$
   select jsonb_build_object('check', p_check, 'subject', p_subject, 'found', p_found, 'expected', p_expected);
 $$;
 
-create function keyfund.audit_account(p_user_id uuid) returns setof jsonb
+create function keyfund.audit_account(p_account_id uuid) returns setof jsonb
 language sql stable set search_path = '' as $$
   with entries as (
     select coalesce(sum(l.delta), 0) as total, coalesce(sum(l.delta) filter (where l.kind <> 'usage'), 0) as wallet,
       -coalesce(sum(l.delta) filter (where l.kind = 'usage'), 0) as used,
       coalesce((select last.balance_after from public.credit_ledger last
-        where last.user_id = p_user_id order by last.id desc limit 1), 0) as last
-    from public.credit_ledger l where l.user_id = p_user_id
+        where last.account_id = p_account_id order by last.id desc limit 1), 0) as last
+    from public.credit_ledger l where l.account_id = p_account_id
   ), payments as (
     select t.*, keyfund.granted(t) as bought, e.purchases, e.granted, e.withheld_entries from public.transactions t
     left join lateral (
@@ -31,9 +31,10 @@ language sql stable set search_path = '' as $$
         coalesce(sum(l.delta) filter (where l.kind = 'purchase'), 0) as granted,
         -coalesce(sum(l.delta) filter (where l.kind = 'withheld'), 0) as withheld_entries
       from public.credit_ledger l
-      where l.user_id = t.user_id and l.kind in ('purchase', 'withheld') and split_part(l.cause, ':', 2) = t.reference
+      where l.account_id = t.account_id and l.kind in ('purchase', 'withheld')
+        and split_part(l.cause, ':', 2) = t.reference
     ) e on true
-    where t.user_id = p_user_id
+    where t.account_id = p_account_id
   )
   -- transactions = ledger
   select keyfund.difference('ledger', 'payment ' || reference,
@@ -53,28 +54,28 @@ language sql stable set search_path = '' as $$
   union all
   select keyfund.difference('ledger', 'entry ' || l.id, l.cause, 'a payment of this account')
   from public.credit_ledger l
-  where l.user_id = p_user_id and l.kind in ('purchase', 'withheld') and not exists (
+  where l.account_id = p_account_id and l.kind in ('purchase', 'withheld') and not exists (
     select from payments p where p.reference = split_part(l.cause, ':', 2))
   union all
   -- ledger = credits
-  select keyfund.difference('credits', 'account ' || p_user_id, p.credits::text, e.total::text)
+  select keyfund.difference('credits', 'account ' || p_account_id, p.credits::text, e.total::text)
   from public.profiles p, entries e
-  where p.id = p_user_id and (p.credits, p.credits) is distinct from (e.total, e.last)
+  where p.id = p_account_id and (p.credits, p.credits) is distinct from (e.total, e.last)
   union all
-  select keyfund.difference('credits', 'wallet of account ' || p_user_id,
-    coalesce(a.wallet_credits::text, 'no account'), e.wallet::text)
-  from entries e left join keyfund.accounts a on a.user_id = p_user_id where a.wallet_credits is distinct
+  select keyfund.difference('credits', 'wallet of account ' || p_account_id,
+    coalesce(w.wallet_credits::text, 'no account'), e.wallet::text)
+  from entries e left join keyfund.wallets w on w.account_id = p_account_id where w.wallet_credits is distinct
     from e.wallet
   union all
-  select keyfund.difference('credits', 'usage of account ' || p_user_id, e.used::text,
-    (a.booked_micros / (s.credit_value_cents * 10000))::text)
-  from entries e, keyfund.accounts a, keyfund.settings s
-  where a.user_id = p_user_id and a.booked_micros / (s.credit_value_cents * 10000) <> e.used;
+  select keyfund.difference('credits', 'usage of account ' || p_account_id, e.used::text,
+    (w.booked_micros / (s.credit_value_cents * 10000))::text)
+  from entries e, keyfund.wallets w, keyfund.settings s
+  where w.account_id = p_account_id and w.booked_micros / (s.credit_value_cents * 10000) <> e.used;
 $$;
 comment on function keyfund.audit_account(uuid) is
   'What does not agree within the database: payments and ledger, ledger and credits.';
 
-create function keyfund.describe_books(p_user_id uuid) returns jsonb
+create function keyfund.describe_books(p_account_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object('user_id', p.id,
     'confirmed', coalesce(a.confirmed_at is not null, false),
@@ -84,11 +85,12 @@ language sql stable set search_path = '' as $$
       and coalesce(a.unsettled_until <= now(), true) and coalesce(a.lease_expires_at <= now(), true), false),
     'outstanding', coalesce(a.revision > a.confirmed_revision, false),
     'parked', coalesce(a.revision > a.confirmed_revision and a.next_attempt_at is null and a.refusals > 0, false),
-    'budget_micros', case when a.user_id is not null then keyfund.budget_micros(a) end,
-    'seen_micros', coalesce(a.seen_micros, 0),
-    'payments', (select count(*) from public.transactions t where t.user_id = p.id and t.credited_at is not null),
+    'budget_micros', case when w.account_id is not null then keyfund.budget_micros(w) end,
+    'seen_micros', coalesce(w.seen_micros, 0),
+    'payments', (select count(*) from public.transactions t where t.account_id = p.id and t.credited_at is not null),
     'differences', coalesce((select jsonb_agg(d) from keyfund.audit_account(p.id) as d), '[]'))
-  from public.profiles p left join keyfund.accounts a on a.user_id = p.id where p.id = p_user_id;
+  from public.profiles p left join keyfund.pushes a on a.account_id = p.id
+  left join keyfund.wallets w on w.account_id = p.id where p.id = p_account_id;
 $$;
 
 create function public.read_books(p_after uuid, p_limit integer, p_before timestamptz) returns jsonb
@@ -104,9 +106,9 @@ comment on function public.read_books(uuid, integer, timestamptz) is
   'A page of accounts after that id: what LiteLLM should show of each, and what does not agree within the '
   'database.';
 
-create function public.read_book(p_user_id uuid) returns jsonb
+create function public.read_book(p_account_id uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
-  select keyfund.describe_books(p_user_id);
+  select keyfund.describe_books(p_account_id);
 $$;
 comment on function public.read_book(uuid) is 'The same of one account.';
 

@@ -3,21 +3,21 @@
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
-create function keyfund.is_resting(p_account keyfund.accounts) returns boolean
+create function keyfund.is_resting(p_push keyfund.pushes) returns boolean
 language sql immutable set search_path = '' as $$
   -- Nothing due, or nothing but parked keys; then the last push ended with the wallet read as wanted.
-  select p_account.confirmed_at is not null and p_account.lease_token is null and p_account.unsettled_until is null
-    and p_account.refusals = 0
-    and (p_account.revision = p_account.confirmed_revision or p_account.next_attempt_at is null);
+  select p_push.confirmed_at is not null and p_push.lease_token is null and p_push.unsettled_until is null
+    and p_push.refusals = 0
+    and (p_push.revision = p_push.confirmed_revision or p_push.next_attempt_at is null);
 $$;
-comment on function keyfund.is_resting(keyfund.accounts) is
+comment on function keyfund.is_resting(keyfund.pushes) is
   'Whether LiteLLM should show this account''s wallet as wanted: nobody is pushing it, nothing is unsettled or on '
   'its way.';
 
-create function keyfund.describe_drift(p_key public.virtual_keys, p_account keyfund.accounts) returns jsonb
+create function keyfund.describe_drift(p_key public.virtual_keys, p_push keyfund.pushes) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
-    'id', p_key.id, 'of_key', coalesce(p_key.successor_id, p_key.id), 'user_id', p_key.user_id, 'key_hash',
+    'id', p_key.id, 'of_key', coalesce(p_key.successor_id, p_key.id), 'user_id', p_key.account_id, 'key_hash',
       p_key.key_hash, 'state', p_key.state,
     'budget_cents', keyfund.cap_cents(p_key), 'models', p_key.models, 'budget_duration', p_key.budget_duration,
     'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit, 'revision', p_key.revision,
@@ -25,26 +25,26 @@ language sql stable set search_path = '' as $$
     'settled', p_key.confirmed_revision >= p_key.revision and p_key.confirmed_at is not null
       and p_key.unsettled_until is null,
     'parked', p_key.sync_status = 'failed' and p_key.next_attempt_at is null,
-    'account_revision', p_account.revision, 'resting', keyfund.is_resting(p_account),
-    'seen_micros', p_account.seen_micros, 'suspended', keyfund.is_suspended(p_key.user_id), 'fences',
+    'account_revision', p_push.revision, 'resting', keyfund.is_resting(p_push),
+    'seen_micros', w.seen_micros, 'suspended', keyfund.is_suspended(p_key.account_id), 'fences',
       keyfund.fences(),
     'installation_id', s.installation_id, 'account_rpm_limit', s.account_rpm_limit, 'account_tpm_limit',
       s.account_tpm_limit)
   -- The account's wallet is compared once: at the first of its keys that LiteLLM should show.
   || case when p_key.state in ('active', 'blocked') and p_key.confirmed_at is not null and not exists (
       select from public.virtual_keys o
-      where o.user_id = p_key.user_id and o.key_hash < p_key.key_hash and o.state in ('active', 'blocked')
+      where o.account_id = p_key.account_id and o.key_hash < p_key.key_hash and o.state in ('active', 'blocked')
         and o.confirmed_at is not null)
-    then jsonb_build_object('leads', true, 'budget_micros', keyfund.budget_micros(p_account))
+    then jsonb_build_object('leads', true, 'budget_micros', keyfund.budget_micros(w))
     else jsonb_build_object('leads', false, 'budget_micros', 0) end
-  from keyfund.settings s;
+  from keyfund.settings s, keyfund.wallets w where w.account_id = p_key.account_id;
 $$;
 
 create function public.open_drift() returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object('at', clock_timestamp(),
     'installation_id', (select installation_id from keyfund.settings),
-    'keys', (select count(*) from public.virtual_keys k join keyfund.accounts a using (user_id)
+    'keys', (select count(*) from public.virtual_keys k
       where k.key_hash is not null and k.created_at <= now()));
 $$;
 comment on function public.open_drift() is
@@ -53,9 +53,9 @@ comment on function public.open_drift() is
 create function public.read_drift(p_after text, p_limit integer, p_before timestamptz) returns jsonb
 language sql stable security definer set search_path = '' as $$
   -- One value, not a set of rows: a limit on rows anywhere on the way could cut a set short unseen.
-  select coalesce(jsonb_agg(keyfund.describe_drift(page.k, page.a) order by (page.k).key_hash), '[]')
+  select coalesce(jsonb_agg(keyfund.describe_drift(page.k, page.p) order by (page.k).key_hash), '[]')
   from (
-    select k, a from public.virtual_keys k join keyfund.accounts a using (user_id)
+    select k, p from public.virtual_keys k join keyfund.pushes p using (account_id)
     where k.key_hash > coalesce(p_after, '') and k.created_at <= p_before
     order by k.key_hash limit p_limit) page;
 $$;
@@ -65,30 +65,30 @@ comment on function public.read_drift(text, integer, timestamptz) is
 
 create function public.read_drift_key(p_key_hash text) returns jsonb
 language sql stable security definer set search_path = '' as $$
-  select keyfund.describe_drift(k, a) from public.virtual_keys k join keyfund.accounts a using (user_id)
+  select keyfund.describe_drift(k, p) from public.virtual_keys k join keyfund.pushes p using (account_id)
   where k.key_hash = p_key_hash;
 $$;
 comment on function public.read_drift_key(text) is 'The same of one key; null: it is none of ours.';
 
-create function public.mend_drift(p_user_id uuid, p_revision bigint, p_key_hash text) returns boolean
+create function public.mend_drift(p_account_id uuid, p_revision bigint, p_key_hash text) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account keyfund.accounts;
+  v_push keyfund.pushes;
   v_key public.virtual_keys;
 begin
   -- account before key, everywhere
-  select * into v_account from keyfund.accounts where user_id = p_user_id for update;
-  if v_account.revision is distinct from p_revision or not keyfund.is_resting(v_account) then
+  select * into v_push from keyfund.pushes where account_id = p_account_id for no key update;
+  if v_push.revision is distinct from p_revision or not keyfund.is_resting(v_push) then
     return false;
   end if;
-  select * into v_key from public.virtual_keys where key_hash = p_key_hash and user_id = p_user_id;
-  perform keyfund.touch_account(p_user_id, coalesce(v_key.state in ('blocked', 'revoked'), false)
-    or keyfund.is_suspended(p_user_id));
+  select * into v_key from public.virtual_keys where key_hash = p_key_hash and account_id = p_account_id;
+  perform keyfund.touch_account(p_account_id, coalesce(v_key.state in ('blocked', 'revoked'), false)
+    or keyfund.is_suspended(p_account_id));
   -- Where one thing was changed behind our back others may be: the push reads all keys that were confirmed.
   update public.virtual_keys
   set confirmed_revision = revision - 1, sync_status = 'pending', next_attempt_at = now(),
       deleted_at = case when key_hash = p_key_hash then null else deleted_at end -- it came back: it is deleted again
-  where user_id = p_user_id and state <> 'placeholder' and confirmed_at is not null
+  where account_id = p_account_id and state <> 'placeholder' and confirmed_at is not null
     and confirmed_revision >= revision;
   return true;
 end;
@@ -215,7 +215,7 @@ language sql stable security definer set search_path = '' as $$
       where p.email = lower(p_account)
         or p.id = case when p_account ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then p_account::uuid end),
           '[]'),
-    'holder', (select k.user_id from public.virtual_keys k where k.key_hash = p_key_hash),
+    'holder', (select k.account_id from public.virtual_keys k where k.key_hash = p_key_hash),
     'owner_is_ours', exists (select from public.profiles p where p.id::text = p_owner),
     'fences', keyfund.fences());
 $$;
@@ -243,7 +243,7 @@ begin
   if found then
     return true;
   end if;
-  if not exists (select from public.virtual_keys where key_hash = p_key_hash and user_id = p_user_id) then
+  if not exists (select from public.virtual_keys where key_hash = p_key_hash and account_id = p_user_id) then
     perform keyfund.refuse(409, 'key_taken', 'This key belongs to another account.');
   end if;
   return false;

@@ -20,12 +20,12 @@ begin
       'suspended_at', found.suspended_at, 'banned_until', found.banned_until, 'created_at', found.created_at,
       'keys', (
         select count(*) from public.virtual_keys k
-        where k.user_id = found.id and k.state in ('active', 'blocked') and k.successor_id is null),
+        where k.account_id = found.id and k.state in ('active', 'blocked') and k.successor_id is null),
       'failing_keys', (
         select count(*) from public.virtual_keys k
-        where k.user_id = found.id and k.sync_status = 'failed' and k.state <> 'placeholder'),
+        where k.account_id = found.id and k.sync_status = 'failed' and k.state <> 'placeholder'),
       'wallet_confirmed', coalesce((
-        select a.revision <= a.confirmed_revision from keyfund.accounts a where a.user_id = found.id), false))
+        select a.revision <= a.confirmed_revision from keyfund.pushes a where a.account_id = found.id), false))
       order by found.created_at desc, found.id desc)
     from (
       select p.* from public.profiles p
@@ -88,7 +88,7 @@ begin
     perform keyfund.refuse(400, 'invalid_credits',
       'credits is a whole number other than 0, up to a thousand million either way.');
   end if;
-  select p.credits into v_before from public.profiles p where p.id = adjust_credits.account_id for update;
+  select p.credits into v_before from public.profiles p where p.id = adjust_credits.account_id for no key update;
   if v_before is null then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
@@ -108,7 +108,7 @@ begin
     end if;
     select * into strict v_entry from public.credit_ledger where cause = v_cause;
   end if;
-  if (v_entry.user_id, v_entry.delta) is distinct from (adjust_credits.account_id, adjust_credits.credits) then
+  if (v_entry.account_id, v_entry.delta) is distinct from (adjust_credits.account_id, adjust_credits.credits) then
     perform keyfund.refuse(409, 'adjustment_exists', 'This id was used for another adjustment.');
   end if;
   return v_entry;
@@ -144,7 +144,8 @@ comment on function keyfund.proportion(public.transactions) is
 create function keyfund.describe_payment(p_payment public.transactions) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
-    'reference', p_payment.reference, 'order_id', p_payment.order_id, 'user_id', p_payment.user_id,
+    'reference', p_payment.reference, 'order_id', p_payment.order_id,
+    'account_id', p_payment.account_id, 'user_id', p_payment.user_id,
     'email', p.email, 'account_status', p.status, 'package_id', p_payment.package_id,
     'status', p_payment.status, 'standing', p_payment.standing,
     'review_reason', p_payment.review_reason, 'decided_at', p_payment.decided_at,
@@ -206,7 +207,7 @@ begin
   if v_payment.id is null then
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;
-  perform keyfund.note_reading('payment_read', 1, v_payment.user_id,
+  perform keyfund.note_reading('payment_read', 1, v_payment.account_id,
     jsonb_build_object('reference', v_payment.reference));
   return keyfund.describe_payment(v_payment) || jsonb_build_object(
     'attempts', (
@@ -222,7 +223,7 @@ begin
       select jsonb_agg(jsonb_build_object('delta', l.delta, 'kind', l.kind, 'reason', l.reason, 'created_at',
         l.created_at) order by l.id)
       from public.credit_ledger l
-      where l.user_id = v_payment.user_id and l.kind in ('purchase', 'withheld')
+      where l.account_id = v_payment.account_id and l.kind in ('purchase', 'withheld')
         and split_part(l.cause, ':', 2) = v_payment.reference), '[]'));
 end;
 $$;
@@ -252,12 +253,12 @@ begin
         'Something of it was given back: do its steps again first, so that Paystack is asked who bore the fee.');
     end if;
     v_credits := case when decide_review.in_part then keyfund.proportion(v_payment) else v_payment.credits end;
-    perform keyfund.append_entry(v_payment.user_id, v_credits, 'purchase',
-      'purchase:' || v_payment.reference, btrim(decide_review.reason));
+    perform keyfund.append_entry(v_payment.account_id, v_credits, 'purchase',
+      'purchase:' || v_payment.reference, btrim(decide_review.reason), v_payment.user_id);
     update public.transactions
     set status = 'success', credited_at = now(), decided_at = now(), decided_by = (select auth.uid()),
         granted_credits = nullif(v_credits, credits),
-        account_revision = (select revision from keyfund.accounts where user_id = v_payment.user_id)
+        account_revision = (select revision from keyfund.pushes where account_id = v_payment.account_id)
     where id = v_payment.id;
     -- As its refunds and disputes left it.
     select * into strict v_payment from public.transactions where id = v_payment.id;
@@ -267,7 +268,7 @@ begin
         decided_at = now(), decided_by = (select auth.uid())
     where id = v_payment.id returning * into v_payment;
   end if;
-  perform keyfund.note('payment_' || v_deed, v_payment.user_id, null,
+  perform keyfund.note('payment_' || v_deed, v_payment.account_id, null,
     jsonb_build_object('reference', v_payment.reference, 'reason', btrim(decide_review.reason), 'credits',
       v_credits));
   return v_payment;
@@ -283,7 +284,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   perform keyfund.check_administrator();
   perform keyfund.give_reason(note_refund.reason);
-  perform keyfund.note('refund_asked', t.user_id, null, jsonb_build_object('reference', t.reference))
+  perform keyfund.note('refund_asked', t.account_id, null, jsonb_build_object('reference', t.reference))
   from public.transactions t where t.reference = note_refund.reference;
 end;
 $$;
@@ -298,7 +299,7 @@ declare
   v_key public.virtual_keys;
 begin
   perform keyfund.check_administrator();
-  perform keyfund.lock_account((select user_id from public.virtual_keys where id = p_key_id));
+  perform keyfund.lock_account((select account_id from public.virtual_keys where id = p_key_id));
   select * into v_key from public.virtual_keys where id = p_key_id and state <> 'placeholder' for update;
   if v_key.id is null then
     perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
@@ -315,8 +316,8 @@ create function keyfund.describe_key(p_key public.virtual_keys) returns jsonb
 language sql stable set search_path = '' as $$
   -- Nothing of the key itself: that is its owner's.
   select jsonb_build_object(
-    'id', p_key.id, 'user_id', p_key.user_id, 'name', p_key.name, 'state', p_key.state, 'blocked_by',
-      p_key.blocked_by,
+    'id', p_key.id, 'account_id', p_key.account_id, 'user_id', p_key.user_id, 'name', p_key.name,
+    'state', p_key.state, 'blocked_by', p_key.blocked_by,
     'cap', p_key.cap, 'max_budget', p_key.max_budget, 'budget_duration', p_key.budget_duration,
     'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit, 'most_max_budget', p_key.most_max_budget,
     'most_rpm_limit', p_key.most_rpm_limit, 'most_tpm_limit', p_key.most_tpm_limit, 'successor_id',
@@ -347,7 +348,7 @@ declare
 begin
   perform keyfund.check_administrator();
   v_key := keyfund.find_key(key_id);
-  perform keyfund.note('key_read', v_key.user_id, v_key.id, '{"shown": 1}');
+  perform keyfund.note('key_read', v_key.account_id, v_key.id, '{"shown": 1}');
   return keyfund.describe_key(v_key);
 end;
 $$;
@@ -395,8 +396,8 @@ begin
       most_tpm_limit = limit_virtual_key.tpm_limit
   where v_key.id in (id, successor_id);
   select * into strict v_key from public.virtual_keys where id = v_key.id;
-  perform keyfund.note('key_limited', v_key.user_id, v_key.id, jsonb_build_object('max_budget', v_key.most_max_budget,
-    'rpm_limit', v_key.most_rpm_limit, 'tpm_limit', v_key.most_tpm_limit));
+  perform keyfund.note('key_limited', v_key.account_id, v_key.id, jsonb_build_object(
+    'max_budget', v_key.most_max_budget, 'rpm_limit', v_key.most_rpm_limit, 'tpm_limit', v_key.most_tpm_limit));
   return keyfund.describe_key(v_key);
 end;
 $$;
@@ -410,7 +411,7 @@ declare
 begin
   perform keyfund.check_administrator();
   v_key := keyfund.find_key(key_id);
-  perform keyfund.lock_account(v_key.user_id);
+  perform keyfund.lock_account(v_key.account_id);
   select * into strict v_key from public.virtual_keys where id = key_id for update;
   return keyfund.describe_key(keyfund.resync_key(v_key));
 end;

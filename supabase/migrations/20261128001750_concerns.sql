@@ -29,7 +29,7 @@ comment on function keyfund.adjustment_concerns() is
 create function keyfund.user_concerns() returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
-    'waiting_grants', (select count(*) from keyfund.accounts where grant_waits_since is not null),
+    'waiting_grants', (select count(*) from keyfund.signups where grant_waits_since is not null),
     'missing_triggers', jsonb_array_length(public.list_missing_triggers()));
 $$;
 
@@ -42,13 +42,13 @@ language sql stable set search_path = '' as $$
       select count(distinct reference) from keyfund.paystack_events where outcome = 'not_ours'
         and received_at > now() - interval '30 days'),
     'paid_after_deletion', (
-      select count(*) from public.transactions t join public.profiles p on p.id = t.user_id
+      select count(*) from public.transactions t join public.profiles p on p.id = t.account_id
       where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'),
     'refused_not_returned', (
       select count(*) from public.transactions t
       where t.decided_at is not null and t.credited_at is null and keyfund.is_owed(t)),
     'parked_accounts', (
-      select count(*) from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null
+      select count(*) from keyfund.pushes where revision > confirmed_revision and next_attempt_at is null
         and refusals > 0),
     'parked_keys', (
       select count(*) from public.virtual_keys where sync_status = 'failed' and next_attempt_at is null
@@ -79,7 +79,7 @@ begin
   perform keyfund.check_administrator();
   v_found := coalesce((
     select jsonb_agg(keyfund.describe_payment(t) order by t.credited_at desc)
-    from public.transactions t join public.profiles p on p.id = t.user_id
+    from public.transactions t join public.profiles p on p.id = t.account_id
     where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'), '[]');
   perform keyfund.note_reading('payments_read', jsonb_array_length(v_found));
   return v_found;
@@ -99,17 +99,17 @@ language sql stable security definer set search_path = '' as $$
     'litellm_answers', (select failures = 0 and last_ok_at is not null from keyfund.gateways where name = 'litellm'),
     'litellm_warnings', (select warnings from keyfund.gateways where name = 'litellm'),
     'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
-    'accounts', (select count(*) from keyfund.accounts where revision > confirmed_revision),
+    'accounts', (select count(*) from keyfund.pushes where revision > confirmed_revision),
     'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
     'events', (select count(*) from keyfund.paystack_events where handled_at is null),
     'parked', (select count(*) from (
-        select user_id from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null
+        select account_id from keyfund.pushes where revision > confirmed_revision and next_attempt_at is null
           and refusals > 0
-        union select user_id from public.virtual_keys
+        union select account_id from public.virtual_keys
         where sync_status = 'failed' and next_attempt_at is null and state <> 'placeholder') p),
     -- What is parked waits for a person, for as long as they like: it must not sound the alarm for ever.
     'oldest_seconds', (select coalesce(extract(epoch from now() - min(since))::integer, 0) from (
-        select min(changed_at) as since from keyfund.accounts where revision > confirmed_revision
+        select min(changed_at) as since from keyfund.pushes where revision > confirmed_revision
           and next_attempt_at is not null
         union all select min(received_at) from keyfund.paystack_events where handled_at is null) s),
     'worker_last_seen', (select max(last_seen) from keyfund.workers),
@@ -126,21 +126,21 @@ create function public.read_own_backlog() returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'keys', (select count(*) from public.virtual_keys k
-      where k.user_id = me.id and k.sync_status <> 'synced' and k.state <> 'placeholder'),
+      where k.account_id = me.id and k.sync_status <> 'synced' and k.state <> 'placeholder'),
     'events', (select count(*) from keyfund.paystack_events e join public.transactions t on t.reference = e.reference
-      where t.user_id = me.id and e.handled_at is null),
+      where t.account_id = me.id and e.handled_at is null),
     'parked', (select count(*) from (
-      select a.user_id from keyfund.accounts a
-      where a.user_id = me.id and a.revision > a.confirmed_revision and a.next_attempt_at is null and a.refusals > 0
-      union select k.user_id from public.virtual_keys k
-      where k.user_id = me.id and k.sync_status = 'failed' and k.next_attempt_at is null
+      select a.account_id from keyfund.pushes a
+      where a.account_id = me.id and a.revision > a.confirmed_revision and a.next_attempt_at is null and a.refusals > 0
+      union select k.account_id from public.virtual_keys k
+      where k.account_id = me.id and k.sync_status = 'failed' and k.next_attempt_at is null
         and k.state <> 'placeholder') p),
     'oldest_seconds', (select coalesce(extract(epoch from now() - min(s.since))::integer, 0) from (
-      select a.changed_at as since from keyfund.accounts a
-      where a.user_id = me.id and a.revision > a.confirmed_revision and a.next_attempt_at is not null
+      select a.changed_at as since from keyfund.pushes a
+      where a.account_id = me.id and a.revision > a.confirmed_revision and a.next_attempt_at is not null
       union all select e.received_at
       from keyfund.paystack_events e join public.transactions t on t.reference = e.reference
-      where t.user_id = me.id and e.handled_at is null) s))
+      where t.account_id = me.id and e.handled_at is null) s))
   from (select (select auth.uid()) as id) me;
 $$;
 comment on function public.read_own_backlog() is

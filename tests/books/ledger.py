@@ -33,24 +33,24 @@ USAGE = """
       v_account record;
     begin
       for v_account in
-        select user_id, row_number() over (order by user_id) * 7919 %% 9000000 as spent
-        from keyfund.accounts
+        select account_id, row_number() over (order by account_id) * 7919 %% 9000000 as spent
+        from keyfund.wallets
       loop
-        perform keyfund.book_usage(a, v_account.spent)
-        from keyfund.accounts a where a.user_id = v_account.user_id;
+        perform keyfund.book_usage(w, v_account.spent)
+        from keyfund.wallets w where w.account_id = v_account.account_id;
       end loop;
     end;
     $$"""
 
 PUSHED = (
-    "update keyfund.accounts set confirmed_revision = revision, confirmed_at = now(), next_attempt_at = null",
+    "update keyfund.pushes set confirmed_revision = revision, confirmed_at = now(), next_attempt_at = null",
     """update public.virtual_keys set sync_status = 'synced', confirmed_revision = revision,
        confirmed_at = now(), last_synced_at = now(), next_attempt_at = null where state <> 'placeholder'""",
 )
 
 HELD = """
-    select a.user_id::text, keyfund.budget_micros(a) / 1000000.0, a.seen_micros / 1000000.0, k.key_hash
-    from keyfund.accounts a join public.virtual_keys k on k.user_id = a.user_id and k.state = 'active'"""
+    select w.account_id::text, keyfund.budget_micros(w) / 1000000.0, w.seen_micros / 1000000.0, k.key_hash
+    from keyfund.wallets w join public.virtual_keys k on k.account_id = w.account_id and k.state = 'active'"""
 
 
 @dataclass

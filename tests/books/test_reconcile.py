@@ -56,10 +56,10 @@ def test_each_kind_of_broken_row_is_named_and_nothing_else(ledger: Ledger) -> No
     with ledger.broken(
         (f"update public.profiles set credits = credits + 7 where id = '{credits}'",
          f"update public.profiles set credits = credits - 7 where id = '{credits}'"),
-        (f"update keyfund.accounts set wallet_credits = wallet_credits + 1 where user_id = '{wallet}'",
-         f"update keyfund.accounts set wallet_credits = wallet_credits - 1 where user_id = '{wallet}'"),
-        (f"update keyfund.accounts set booked_micros = booked_micros + 20000 where user_id = '{usage}'",
-         f"update keyfund.accounts set booked_micros = booked_micros - 20000 where user_id = '{usage}'"),
+        (f"update keyfund.wallets set wallet_credits = wallet_credits + 1 where account_id = '{wallet}'",
+         f"update keyfund.wallets set wallet_credits = wallet_credits - 1 where account_id = '{wallet}'"),
+        (f"update keyfund.wallets set booked_micros = booked_micros + 20000 where account_id = '{usage}'",
+         f"update keyfund.wallets set booked_micros = booked_micros - 20000 where account_id = '{usage}'"),
         (f"update public.credit_ledger set cause = 'purchase:kf-{'0' * 32}', kind = 'purchase'"
          f" where user_id = '{entry}' and kind = 'signup_grant'",
          f"update public.credit_ledger set cause = 'signup_grant:' || user_id, kind = 'signup_grant'"
@@ -117,7 +117,8 @@ def test_what_litellm_lost_or_was_given_by_hand_is_named(ledger: Ledger) -> None
         f"account {gone}": "wallet",
     }
     with ledger.by_hand():  # the walk has made those accounts due
-        ledger.db.execute("update keyfund.accounts set next_attempt_at = null, lower_micros = null")
+        ledger.db.execute("update keyfund.pushes set next_attempt_at = null")
+        ledger.db.execute("update keyfund.wallets set lower_micros = null")
     ledger.report(0)
 
 
@@ -149,7 +150,7 @@ def test_money_that_was_never_credited_and_asks_for_nothing_is_no_difference(led
 def test_a_parked_wallet_is_named_and_one_on_its_way_is_counted(ledger: Ledger) -> None:
     before = named(ledger.report(0, 1))
     parked = ledger.id(4020)
-    change = "update keyfund.accounts set revision = revision + {0}, refusals = {1} where user_id = '{2}'"
+    change = "update keyfund.pushes set revision = revision + {0}, refusals = {1} where account_id = '{2}'"
     with ledger.broken((change.format(1, 5, parked), change.format(-1, 0, parked))):
         report = ledger.report(1)
     assert set(named(report)) - set(before) == {f"account {parked}"}
@@ -163,7 +164,7 @@ def test_credits_that_litellm_was_never_told_of_are_named(ledger: Ledger) -> Non
     assert set(named(report)) == before
     assert report["checks"]["wallet"]["waiting"] == 1
     with ledger.by_hand():  # as if a push had recorded what never happened
-        ledger.db.execute("update keyfund.accounts set confirmed_revision = revision")
+        ledger.db.execute("update keyfund.pushes set confirmed_revision = revision")
     assert set(named(ledger.report(1))) - before == {f"account {ledger.id(4002)}"}
 
 

@@ -36,9 +36,9 @@ KEYS = f"""
       lateral (select 'sk-kf-' || md5(n || ' ' || k) || md5(k || '-' || n) as key) s"""  # fmt: skip
 
 PUSHED = """
-    update keyfund.accounts
-    set revision = 1, confirmed_revision = 1, confirmed_at = now(), next_attempt_at = null,
-      booked_micros = 2000000, seen_micros = 2000000"""
+    with spent as (update keyfund.wallets set booked_micros = 2000000, seen_micros = 2000000)
+    update keyfund.pushes
+    set revision = 1, confirmed_revision = 1, confirmed_at = now(), next_attempt_at = null"""
 
 HELD = """
     select k.key_hash, k.user_id::text, k.id::text, (select installation_id::text from keyfund.settings)
@@ -197,7 +197,7 @@ class Shelf:
 
     def let_push(self) -> None:
         """Let the worker push until nothing is due any more."""
-        query = "select count(*) from keyfund.accounts where next_attempt_at is not null"
+        query = "select count(*) from keyfund.pushes where next_attempt_at is not null"
         with self.working():
             assert eventually(lambda: self.one(query) == 0, seconds=120)
 

@@ -84,7 +84,7 @@ def test_each_kind_of_difference_is_named_then_mended_and_others_are_left_alone(
     report = shelf.drift().report(1)
     assert named(report) == expected
     assert set(done(report).values()) == {""}
-    assert shelf.one("select count(*) from keyfund.accounts where next_attempt_at is not null") == 0
+    assert shelf.one("select count(*) from keyfund.pushes where next_attempt_at is not null") == 0
     assert not shelf.shown(extra)["blocked"]
 
     report = shelf.drift("--mend").report(1)
@@ -118,7 +118,7 @@ def test_a_role_is_named_until_a_person_takes_it_back(shelf: Shelf) -> None:
     shelf.change_user(user_id, "user_role = 'proxy_admin'")
     assert named(shelf.drift("--mend").report(1)) == {f"account {user_id}": "escaped"}
     with shelf.working():
-        query = "select refusals from keyfund.accounts where user_id = %s"
+        query = "select refusals from keyfund.pushes where account_id = %s"
         assert eventually(lambda: shelf.one(query, user_id) > 0, seconds=60)
         assert named(shelf.drift().report(1)) == {f"account {user_id}": "escaped"}
         shelf.change_user(user_id, "user_role = null")

@@ -91,7 +91,7 @@ def wallet_lines(world: World, user: User) -> list[str]:
     """Line 4: LiteLLM's user row is the wallet, for life; without keys it need not be there yet."""
     wallet, booked, seen = rows(
         world,
-        "select wallet_credits, booked_micros, seen_micros from keyfund.accounts where user_id = %s",
+        "select wallet_credits, booked_micros, seen_micros from keyfund.wallets where account_id = %s",
         user.id,
     )[0]
     answer = world.litellm("GET", "/v2/user/info", params={"user_id": user.id})

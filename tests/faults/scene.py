@@ -188,23 +188,23 @@ class Scene(World):
 
 
 DUE = (
-    ("keyfund.accounts", "next_attempt_at"),
+    ("keyfund.pushes", "next_attempt_at"),
     ("keyfund.paystack_events", "next_attempt_at"),
     ("public.transactions", "next_verify_at"),
 )
 HOLD = (
     # A lease of nobody's: without a token, so that the next holder has no dead one before it.
-    f"update keyfund.accounts set lease_expires_at = now() + interval '{FAR}' where user_id = any(%s)",
+    f"update keyfund.pushes set lease_expires_at = now() + interval '{FAR}' where account_id = any(%s)",
     f"update keyfund.paystack_events set next_attempt_at = now() + interval '{FAR}' where handled_at is null"
     " and reference in (select reference from public.transactions where user_id = any(%s))",
     f"update public.transactions set next_verify_at = now() + interval '{FAR}'"
     " where next_verify_at is not null and user_id = any(%s)",
 )
 HURRY = (
-    "update keyfund.accounts set next_attempt_at = now() where next_attempt_at is not null"
-    " and (lease_token is null or lease_expires_at > now() + interval '2 minutes') and user_id = any(%s)",
-    "update keyfund.accounts set lease_expires_at = now()"
-    " where lease_expires_at > now() + interval '2 minutes' and user_id = any(%s)",
+    "update keyfund.pushes set next_attempt_at = now() where next_attempt_at is not null"
+    " and (lease_token is null or lease_expires_at > now() + interval '2 minutes') and account_id = any(%s)",
+    "update keyfund.pushes set lease_expires_at = now()"
+    " where lease_expires_at > now() + interval '2 minutes' and account_id = any(%s)",
     "update public.virtual_keys set next_attempt_at = now()"
     " where next_attempt_at > now() and user_id = any(%s)",
     "update keyfund.paystack_events set next_attempt_at = now() where handled_at is null"
@@ -216,30 +216,30 @@ SWEEP = (
     " where next_verify_at > now() + interval '5 seconds' and status = 'pending' and user_id = any(%s)",
 )
 SETTLE = (
-    "update keyfund.accounts set unsettled_until = now()"
-    " where unsettled_until > now() and lease_token is null and user_id = any(%s)",
+    "update keyfund.pushes set unsettled_until = now()"
+    " where unsettled_until > now() and lease_token is null and account_id = any(%s)",
     "update public.virtual_keys set unsettled_until = now()"
     " where unsettled_until > now() and user_id = any(%s)",
 )
 UNSETTLED = (
-    "select count(*) from keyfund.accounts where (revision > confirmed_revision"
-    " or next_attempt_at is not null or lease_token is not null) and user_id = any(%s)",
+    "select count(*) from keyfund.pushes where (revision > confirmed_revision"
+    " or next_attempt_at is not null or lease_token is not null) and account_id = any(%s)",
     "select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'"
     " and user_id = any(%s)",
     "select count(*) from keyfund.paystack_events e join public.transactions t using (reference)"
     " where e.handled_at is null and t.user_id = any(%s)",
 )
 PARKED = (
-    "select count(*) from keyfund.accounts where revision > confirmed_revision and next_attempt_at is null"
-    " and user_id = any(%s)",
+    "select count(*) from keyfund.pushes where revision > confirmed_revision and next_attempt_at is null"
+    " and account_id = any(%s)",
     "select count(*) from public.virtual_keys where sync_status = 'failed' and next_attempt_at is null"
     " and state <> 'placeholder' and user_id = any(%s)",
 )
 DESCRIBE = (
-    "select user_id, revision, confirmed_revision, attempts, refusals, next_attempt_at - now(),"
-    " unsettled_until - now(), lease_expires_at - now(), last_error from keyfund.accounts"
+    "select account_id, revision, confirmed_revision, attempts, refusals, next_attempt_at - now(),"
+    " unsettled_until - now(), lease_expires_at - now(), last_error from keyfund.pushes"
     " where (revision > confirmed_revision or next_attempt_at is not null or lease_token is not null)"
-    " and user_id = any(%s) limit 3",
+    " and account_id = any(%s) limit 3",
     "select id, state, sync_status, revision, confirmed_revision, next_attempt_at - now(), last_error"
     " from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'"
     " and user_id = any(%s) limit 3",

@@ -236,14 +236,14 @@ def test_requests_that_land_late_are_found_half_a_minute_later(scene: Scene, pai
     assert_never_lines(scene, [revoker, refunded])
 
 
-WAIT = "select extract(epoch from unsettled_until - now()) from keyfund.accounts where user_id = %s"
+WAIT = "select extract(epoch from unsettled_until - now()) from keyfund.pushes where account_id = %s"
 
 
 def unsettled(scene: Scene, users: list[User]) -> int:
     return scene.number(
-        "select count(*) from keyfund.accounts a where user_id = any(%s) and (unsettled_until > now()"
+        "select count(*) from keyfund.pushes a where account_id = any(%s) and (unsettled_until > now()"
         " or exists (select from public.virtual_keys k"
-        " where k.user_id = a.user_id and k.unsettled_until > now()))",
+        " where k.account_id = a.account_id and k.unsettled_until > now()))",
         [user.id for user in users],
     )
 

@@ -300,7 +300,7 @@ def test_a_suspended_account_makes_no_key_and_no_order_and_has_no_wallet(bare: B
     assert (order.status_code, order.json()["details"]) == (403, "account_suspended")
     for function in ("block_virtual_key", "unblock_virtual_key", "resync_virtual_key", "update_virtual_key"):
         bare.rpc(user, function, key_id=key_id)
-    budget = "select keyfund.budget_micros(a) from keyfund.accounts a where user_id = %s"
+    budget = "select keyfund.budget_micros(a) from keyfund.wallets a where account_id = %s"
     assert bare.value(budget, user.id) == 0
     change_user(bare, user.id, email=f"{unique()}@example.com")
     assert bare.value("select status from public.profiles where id = %s", user.id) == "suspended"
@@ -310,7 +310,7 @@ def test_a_suspended_account_makes_no_key_and_no_order_and_has_no_wallet(bare: B
 def test_a_cap_never_moves_money(bare: Bare) -> None:
     """However the caps of many keys are set, the wallet is what the ledger says."""
     user = bare.sign_up()
-    wallet = "select keyfund.budget_micros(a) from keyfund.accounts a where user_id = %s"
+    wallet = "select keyfund.budget_micros(a) from keyfund.wallets a where account_id = %s"
     for budget in (0, 1, 2**31 - 1):
         key = bare.key(user, max_budget=budget)
         for change in (
@@ -366,7 +366,7 @@ def test_a_person_can_be_many_requests_but_not_more_than_their_own_account(bare:
     """Re-syncing in a loop makes work, but only for the one who does it, and only one push at a time."""
     user, neighbour = bare.sign_up(), bare.sign_up()
     key, other = bare.key(user), bare.key(neighbour)
-    due = "select next_attempt_at, revision from keyfund.accounts where user_id = %s"
+    due = "select next_attempt_at, revision from keyfund.pushes where account_id = %s"
     before = bare.db.execute(due, [neighbour.id]).fetchone()
     answers = at_once([lambda: bare.rpc(user, "resync_virtual_key", key_id=key["id"])] * 20)
     assert {answer.status_code for answer in answers} == {200}

@@ -80,8 +80,8 @@ def test_a_user_reaches_the_users_functions_alone_and_nobody_else_s_rows(
     assert let_in & {"update_virtual_key", "block_virtual_key", "resync_virtual_key"}
     # 1000 credits: 500 at sign-up, 500 bought. The wallet, not what the attacker says.
     row = scene.bare.db.execute(
-        "select credits, wallet_credits, status, keyfund.wallet_cents(a), keyfund.budget_micros(a) "
-        "from public.profiles p join keyfund.accounts a on a.user_id = p.id where p.id = %s",
+        "select credits, wallet_credits, status, keyfund.wallet_cents(w), keyfund.budget_micros(w) "
+        "from public.profiles p join keyfund.wallets w on w.account_id = p.id where p.id = %s",
         [scene.attacker.id],
     ).fetchone()
     assert row == (1000, 1000, "active", 2000, 20_000_000)

@@ -51,7 +51,7 @@ def unhandled(world: World, reference: str) -> int:
 
 def wallet_credits(world: World, user: User) -> int:
     row = world.db.execute(
-        "select wallet_credits from keyfund.accounts where user_id = %s", [user.id]
+        "select wallet_credits from keyfund.wallets where account_id = %s", [user.id]
     ).fetchone()
     assert row is not None
     return int(row[0])

@@ -39,7 +39,7 @@ MONEY = {
     "provider_id, status in ('success', 'needs_review') from public.transactions order by id",
     "keys": "select id, user_id, litellm_key_id, state, max_budget, cap, rpm_limit, tpm_limit "
     "from public.virtual_keys order by id",
-    "wallets": "select user_id, wallet_credits from keyfund.accounts order by 1",
+    "wallets": "select account_id, wallet_credits from keyfund.wallets order by 1",
 }
 """What no delivery may change. Usage is left out: calls that were made before are still being booked."""
 

@@ -44,7 +44,7 @@ KNOWN_OF_VENDORS: dict[str, dict[str, str]] = {
 WRITTEN = """
     select 'an event''s outcome', outcome from keyfund.paystack_events
     union all select 'an event''s last_error', last_error from keyfund.paystack_events
-    union all select 'an account''s last_error', last_error from keyfund.accounts
+    union all select 'an account''s last_error', last_error from keyfund.pushes
     union all select 'a key''s last_error', last_error from public.virtual_keys
     union all select 'a key''s preview', key_preview from public.virtual_keys
     union all select 'a gateway''s last_error', last_error from keyfund.gateways

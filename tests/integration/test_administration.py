@@ -284,7 +284,7 @@ def test_money_that_comes_after_a_deletion_is_credited_to_nobody_s_use_and_shown
     (payment,) = until(shown, what="it is shown")
     assert (payment["account_status"], payment["email"]) == ("deleted", None)
     assert rpc(world, admin, "read_concerns")["paid_after_deletion"] >= 1
-    budget = "select keyfund.budget_micros(a) from keyfund.accounts a where user_id = %s"
+    budget = "select keyfund.budget_micros(a) from keyfund.wallets a where account_id = %s"
     assert world.db.execute(budget, [user.id]).fetchone() == (0,)
 
 

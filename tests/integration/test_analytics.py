@@ -127,14 +127,15 @@ def test_what_nobody_looked_at_is_kept_too(world: World) -> None:
     def rolled() -> bool:
         # As if the half minute were over.
         world.db.execute(
-            "update keyfund.accounts set roll_at = now() where user_id = %s and rolled_at is null "
+            "update keyfund.roll_ups set roll_at = now() where account_id = %s and rolled_at is null "
             "and roll_at > now() + interval '1 second'",
             [user.id],
         )
         row = world.db.execute(
-            "select rolled_micros = booked_micros and booked_micros > 0, (select sum(spend_micros) "
-            "from keyfund.usage_by_day u where u.user_id = a.user_id) = booked_micros "
-            "from keyfund.accounts a where user_id = %s",
+            "select roll_at is null and rolled_at is not null and booked_micros > 0, "
+            "(select sum(spend_micros) from keyfund.usage_by_day u where u.account_id = w.account_id) "
+            "= booked_micros "
+            "from keyfund.wallets w join keyfund.roll_ups using (account_id) where w.account_id = %s",
             [user.id],
         ).fetchone()
         return row == (True, True)

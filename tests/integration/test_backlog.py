@@ -21,7 +21,7 @@ MOST_GROWTH = 150 * 2**20
 
 # Everything that waits for a time comes due as if an hour had passed.
 AN_HOUR_LATER = """
-update keyfund.accounts set next_attempt_at = next_attempt_at - interval '1 hour',
+update keyfund.pushes set next_attempt_at = next_attempt_at - interval '1 hour',
   lease_expires_at = lease_expires_at - interval '1 hour',
   unsettled_until = unsettled_until - interval '1 hour';
 update public.virtual_keys set next_attempt_at = next_attempt_at - interval '1 hour',
@@ -92,12 +92,12 @@ def test_a_day_without_litellm_parks_nothing_and_catches_up(world: World) -> Non
         )
     assert number(world, "select count(*) from keyfund.gateways where opened_at is not null") == 1
     parked = "where revision > confirmed_revision and next_attempt_at is null"
-    assert number(world, f"select count(*) from keyfund.accounts {parked}") == 0
+    assert number(world, f"select count(*) from keyfund.pushes {parked}") == 0
     status = world.api(world.administrator(), "GET", "/api/status").json()
     assert status["litellm"]["connected"] is False
     assert status["backlog"]["keys"] >= ACCOUNTS
     # The breaker spares the rows: hardly any was tried, whatever the number of hours.
-    tried = "select count(*) from keyfund.accounts where attempts > 0"
+    tried = "select count(*) from keyfund.pushes where attempts > 0"
     assert number(world, tried) < 50
 
     world.stack.start_part("litellm")

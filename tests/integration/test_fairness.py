@@ -19,8 +19,8 @@ CREATIONS = 15 if LONG else 7
 PAUSE_SECONDS = 1.0
 """A block, and a second later an unblock: each of the two every 2 s."""
 
-RESTLESS_NOW = """select count(*) from keyfund.accounts a
-    where user_id = any (%s::uuid[]) and keyfund.is_restless(a)"""
+RESTLESS_NOW = """select count(*) from keyfund.pushes a
+    where account_id = any (%s::uuid[]) and keyfund.is_restless(a)"""
 TAKEN = """select extract(epoch from last_synced_at - created_at) from public.virtual_keys
     where id = %s and sync_status = 'synced'"""
 

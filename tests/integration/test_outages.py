@@ -35,8 +35,7 @@ def test_a_payment_while_litellm_is_away_is_credited_and_the_budget_follows(worl
         assert world.api(user, "GET", "/api/status").status_code == 200
         time.sleep(1)
     parked = world.db.execute(
-        "select count(*) from keyfund.accounts "
-        "where revision > confirmed_revision and next_attempt_at is null"
+        "select count(*) from keyfund.pushes where revision > confirmed_revision and next_attempt_at is null"
     ).fetchone()
     assert parked == (0,)
     world.stack.start_part("litellm")
@@ -63,7 +62,7 @@ def test_kill_9_of_the_worker_while_it_pushes_200_keys(world: World) -> None:
     until(
         lambda: (
             world.db.execute(
-                "select count(*) from keyfund.accounts where user_id = any(%s) and lease_token is not null",
+                "select count(*) from keyfund.pushes where account_id = any(%s) and lease_token is not null",
                 [ids],
             ).fetchone()
             != (0,)
@@ -72,7 +71,7 @@ def test_kill_9_of_the_worker_while_it_pushes_200_keys(world: World) -> None:
     )
     world.stack.kill_part("worker")
     leased = world.db.execute(
-        "select count(*) from keyfund.accounts where user_id = any(%s) and lease_token is not null", [ids]
+        "select count(*) from keyfund.pushes where account_id = any(%s) and lease_token is not null", [ids]
     ).fetchone()
     assert leased is not None
     assert leased[0] > 0, "some were claimed and unfinished"
@@ -90,8 +89,8 @@ def test_kill_9_of_the_worker_while_it_pushes_200_keys(world: World) -> None:
         assert answer.status_code == 200
         changed[key["id"]] = (7.77, 42)
     # The dead worker's leases run out; the wait for requests of unknown outcome is the real one.
-    world.db.execute("update keyfund.accounts set lease_expires_at = now(), next_attempt_at = now() "
-                     "where user_id = any(%s) and lease_token is not null", [ids])  # fmt: skip
+    world.db.execute("update keyfund.pushes set lease_expires_at = now(), next_attempt_at = now() "
+                     "where account_id = any(%s) and lease_token is not null", [ids])  # fmt: skip
     world.stack.start_part("worker")
     until(lambda: number("sync_status = 'synced'") == 200, seconds=150, what="every row is synced")
 
@@ -148,7 +147,7 @@ def test_a_worker_told_to_stop_finishes_what_is_in_hand(world: World) -> None:
     until(lambda: world.keys(user)[0]["create_sent_at"], what="the worker has claimed it")
     world.stack.stop_part("worker")
     row = world.db.execute(
-        "select lease_token from keyfund.accounts where user_id = %s", [user.id]
+        "select lease_token from keyfund.pushes where account_id = %s", [user.id]
     ).fetchone()
     assert row == (None,)
     assert world.keys(user)[0]["sync_status"] == "synced"
@@ -165,7 +164,7 @@ def test_what_was_overspent_by_a_restore_stays_spent(world: World) -> None:
     until(
         lambda: (
             world.db.execute(
-                "select seen_micros > 0 from keyfund.accounts where user_id = %s", [user.id]
+                "select seen_micros > 0 from keyfund.wallets where account_id = %s", [user.id]
             ).fetchone()
             == (True,)
         ),

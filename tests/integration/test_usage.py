@@ -13,7 +13,7 @@ def test_spend_is_booked_without_anything_else_happening(world: World) -> None:
     assert sum(entry["delta"] for entry in entries) == -100
     spend = world.wallet(user)["spend"]
     row = world.db.execute(
-        "select booked_micros, seen_micros from keyfund.accounts where user_id = %s", [user.id]
+        "select booked_micros, seen_micros from keyfund.wallets where account_id = %s", [user.id]
     ).fetchone()
     assert row == (round(spend * 1_000_000),) * 2
 

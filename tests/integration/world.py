@@ -21,22 +21,22 @@ SET_ASIDE = """
     with keys as (
       update public.virtual_keys
       set sync_status = 'synced', confirmed_revision = revision, next_attempt_at = null, refusals = 0
-      where sync_status = 'failed' and state <> 'placeholder' returning user_id
+      where sync_status = 'failed' and state <> 'placeholder' returning account_id
     )
-    update keyfund.accounts
+    update keyfund.pushes
     set confirmed_revision = revision, next_attempt_at = null, attempts = 0, refusals = 0
-    where user_id in (select user_id from keys)
+    where account_id in (select account_id from keys)
       or (revision > confirmed_revision and (next_attempt_at is null or attempts > 0))
 """
 # As five refusals leave an account and its keys: nobody looks at them again by themselves.
 PARK = """
-    update keyfund.accounts set revision = revision + 1, next_attempt_at = null, refusals = 5
-    where user_id = %s
+    update keyfund.pushes set revision = revision + 1, next_attempt_at = null, refusals = 5
+    where account_id = %s
 """
 PARK_KEYS = """
     update public.virtual_keys k set sync_status = 'failed', next_attempt_at = null, refusals = 5,
       last_error = 'litellm_refused: LiteLLM refused it.',
-      revision = (select a.revision from keyfund.accounts a where a.user_id = k.user_id)
+      revision = (select p.revision from keyfund.pushes p where p.account_id = k.account_id)
     where k.user_id = %s and k.state = 'active'
 """
 FAILING = "select count(*) from keyfund.list_failing_accounts('00000000-0000-0000-0000-000000000000', 1000)"

@@ -11,7 +11,7 @@ ROUNDS = (0, 1, 30, 31, 31, 61, 61, 61, 61, 300, 300, 300, 3600, 3600, 86_400, 8
 """Seconds that pass between two rounds of work, until nothing is left to do."""
 
 UNFINISHED = {
-    "accounts": """select user_id, next_attempt_at - now() as due, last_error from keyfund.accounts
+    "accounts": """select account_id, next_attempt_at - now() as due, last_error from keyfund.pushes
         where next_attempt_at is not null""",
     "events": "select id, reference, last_error from keyfund.paystack_events where handled_at is null",
     "keys": """select id, state, sync_status, last_error, refusals from public.virtual_keys
@@ -19,13 +19,13 @@ UNFINISHED = {
           and not (sync_status = 'failed' and next_attempt_at is null)""",
     "payments": """select reference, user_id from public.transactions
         where credited_at is not null and pushed_at is null""",
-    "people": "select id from auth.users where id not in (select user_id from keyfund.accounts)",
+    "people": "select id from auth.users where id not in (select id from keyfund.accounts)",
 }
 """What the workers still have to do."""
 
 ACCOUNTS = """
-    select a.*, p.status, s.signup_credits from keyfund.accounts a
-    join public.profiles p on p.id = a.user_id cross join keyfund.settings s"""
+    select *, p.id as user_id from keyfund.wallets w join keyfund.pushes using (account_id)
+    join public.profiles p on p.id = w.account_id cross join keyfund.settings s"""
 
 
 def converge(world: World) -> None:

@@ -25,19 +25,21 @@ PURCHASES = """
     where l.kind = 'purchase'"""
 
 MISBOOKED = """
-    select a.user_id, a.booked_micros, coalesce(l.used, 0) as used from keyfund.accounts a
+    select w.account_id, w.booked_micros, coalesce(l.used, 0) as used from keyfund.wallets w
     left join (
-      select user_id, -sum(delta) as used from public.credit_ledger where kind = 'usage' group by user_id
-    ) l on l.user_id = a.user_id
-    where a.booked_micros / 20000 <> coalesce(l.used, 0)"""
+      select account_id, -sum(delta) as used from public.credit_ledger where kind = 'usage'
+      group by account_id
+    ) l on l.account_id = w.account_id
+    where w.booked_micros / 20000 <> coalesce(l.used, 0)"""
 
 GRANTS = "select user_id, delta from public.credit_ledger where kind = 'signup_grant'"
 
 WANTED = f"""
     select k.user_id, k.key_hash, k.state, keyfund.cap_cents(k) as cap_cents, k.budget_duration,
-      k.rpm_limit, k.tpm_limit, k.sync_status, {FENCED}, keyfund.budget_micros(a) as wallet_micros,
-      a.revision = a.confirmed_revision as confirmed
-    from {KEYS} join keyfund.accounts a on a.user_id = k.user_id
+      k.rpm_limit, k.tpm_limit, k.sync_status, {FENCED}, keyfund.budget_micros(w) as wallet_micros,
+      c.revision = c.confirmed_revision as confirmed
+    from {KEYS} join keyfund.pushes c on c.account_id = k.account_id
+    join keyfund.wallets w on w.account_id = k.account_id
     where k.state <> 'placeholder'"""
 
 PATHS_OF_ALL = set(paths_of(PATHS))
@@ -111,7 +113,7 @@ def no_key_spends_beyond_its_cap(world: World) -> None:
 
 
 def nobody_is_charged_for_more_than_they_spent(world: World) -> None:
-    for row in world.rows("select user_id, booked_micros from keyfund.accounts"):
+    for row in world.rows("select account_id as user_id, booked_micros from keyfund.wallets"):
         person = world.person(str(row["user_id"]))
         assert person is not None
         assert row["booked_micros"] <= person.bill.spent, (row, person.bill)

@@ -44,7 +44,7 @@ def test_two_reads_that_lag_far_apart_do_not_count_as_two_in_a_row(world: World)
         world.rows("select keyfund.touch_account(%s)", person.id)
         world.work("push")
     invariants.check(world)
-    assert world.rows("select epoch from keyfund.accounts") == [{"epoch": 0}]
+    assert world.rows("select epoch from keyfund.wallets") == [{"epoch": 0}]
 
 
 def test_a_revoked_key_that_a_restored_backup_brings_back_is_blocked_again(world: World) -> None:

@@ -209,7 +209,7 @@ class World:
                 self.claims[push["token"]] = self.ticks
         if function == "credit_payment" and data.get("push"):
             self.claims[data["push"]["token"]] = self.ticks
-        person = self.person(str(params.get("p_user_id")))
+        person = self.person(str(params.get("p_account_id")))
         if function == "finish_push" and data and person is not None:
             person.bill.notice(self.claims[params["p_token"]])
         if function == "record_reversals" and data["withheld"] > 0:
@@ -331,7 +331,7 @@ class World:
 
     def _check_overdraft(self, person: Person) -> None:
         """Judged when it is spent: a wallet may well fall below what was spent before."""
-        rows = self.rows("select wallet_credits from keyfund.accounts where user_id = %s", person.id)
+        rows = self.rows("select wallet_credits from keyfund.wallets where account_id = %s", person.id)
         wallet, bill = max(0, rows[0]["wallet_credits"]) * CREDIT_MICROS, person.bill
         if bill.spent > wallet + bill.slack + bill.dropped:
             self.overdrafts.append(f"{bill} of a wallet of {wallet}")
@@ -467,7 +467,7 @@ class World:
     # --------------------------------------------------------------- losses
 
     def _unseen(self, person: Person, spend_micros: int) -> int:
-        rows = self.rows("select seen_micros from keyfund.accounts where user_id = %s", person.id)
+        rows = self.rows("select seen_micros from keyfund.wallets where account_id = %s", person.id)
         return max(0, spend_micros - rows[0]["seen_micros"]) if rows else 0
 
     def set_back(self, person: Person, percent: int) -> None:
@@ -516,7 +516,7 @@ class World:
     def show_less_once(self, person: Person) -> None:
         """One read shows a spend of before, as of a replica that lags. Two in a row would count."""
         user = self.sight.user(person.id)
-        query = "select user_id from keyfund.accounts where user_id = %s and lower_micros is null"
+        query = "select account_id from keyfund.wallets where account_id = %s and lower_micros is null"
         if user is not None and self.rows(query, person.id):
             self.standin.stale[person.id] = user.spend_micros / 2_000_000
 

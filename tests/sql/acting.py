@@ -166,8 +166,15 @@ def profile(db: Connection, user_id: UUID) -> Row:
     return row(db, "select * from public.profiles where id = %s", user_id)
 
 
-def account(db: Connection, user_id: UUID) -> Row:
-    return row(db, "select * from keyfund.accounts where user_id = %s", user_id)
+def account(db: Connection, account_id: UUID) -> Row:
+    """The account's wallet, its push, and its person's sign-up."""
+    return row(
+        db,
+        """select * from keyfund.wallets join keyfund.pushes using (account_id)
+        left join keyfund.roll_ups using (account_id) left join keyfund.signups on user_id = account_id
+        where account_id = %s""",
+        account_id,
+    )
 
 
 def key(db: Connection, key_id: UUID) -> Row:
@@ -205,7 +212,7 @@ def make_due(db: Connection, user_id: UUID) -> None:
 
 def claim(db: Connection, user_id: UUID, lease_seconds: int = 60) -> Row:
     """Lease this account, which must be free and have something outstanding."""
-    push: Row | None = by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=lease_seconds)
+    push: Row | None = by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=lease_seconds)
     assert push is not None
     return push
 
@@ -227,7 +234,7 @@ def finish(
 ) -> bool:
     """Report the wallet as confirmed, and all keys as synced unless told otherwise."""
     arguments = {
-        "p_user_id": push["user_id"],
+        "p_account_id": push["user_id"],
         "p_token": push["token"],
         "p_revision": push["revision"],
         "p_spend_micros": push["seen_micros"] if spend_micros is None else spend_micros,
@@ -238,7 +245,7 @@ def finish(
 
 def fail(db: Connection, push: Row, kind: str, **more: object) -> bool:
     arguments: Mapping[str, object] = {
-        "p_user_id": push["user_id"],
+        "p_account_id": push["user_id"],
         "p_token": push["token"],
         "p_kind": kind,
         "p_error": f"litellm_{kind}: It did not work.",

@@ -120,7 +120,7 @@ def test_it_is_the_ledger_s_word(db: Connection, changes: list[tuple[str, int]])
 
 def test_the_last_top_up_is_found_without_reading_the_usage(db: Connection, user_id: UUID) -> None:
     db.execute(
-        "insert into public.credit_ledger (user_id, delta, kind, cause, balance_after) "
+        "insert into public.credit_ledger (account_id, delta, kind, cause, balance_after) "
         "select %s, -1, 'usage', 'bulk:' || n, 500 - n from generate_series(1, 400) n order by n",
         [user_id],
     )
@@ -128,12 +128,12 @@ def test_the_last_top_up_is_found_without_reading_the_usage(db: Connection, user
     with as_role(db, "authenticated", user_id):
         db.execute("set local enable_seqscan = off")
         plan = "\n".join(line for (line,) in db.execute(
-            "explain select e.balance_after from public.credit_ledger e where e.user_id = auth.uid() and "
+            "explain select e.balance_after from public.credit_ledger e where e.account_id = auth.uid() and "
             "(e.kind in ('signup_grant', 'purchase') or (e.kind in ('adjustment', 'withheld') "
             "and e.delta > 0)) order by e.id desc limit 1"
         ).fetchall())  # fmt: skip
     assert "credit_ledger_top_ups_idx" in plan
-    assert value(db, "select count(*) from public.credit_ledger where user_id = %s", user_id) == 401
+    assert value(db, "select count(*) from public.credit_ledger where account_id = %s", user_id) == 401
 
 
 def daily(db: Connection, user_id: UUID, days: int = 10) -> list[Row]:

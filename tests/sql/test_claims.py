@@ -92,9 +92,9 @@ def test_pushers_that_claim_at_once_get_each_account_once(database: Database, db
 def test_a_claim_passes_over_what_another_is_claiming(database: Database, db: Connection) -> None:
     first, second = due_account(db), due_account(db)
     with database.connect() as other, other.transaction():
-        other.execute("select from keyfund.accounts where user_id = %s for update", [first])
+        other.execute("select from keyfund.pushes where account_id = %s for update", [first])
         assert claim_many(db) == [str(second)]
-        assert by_service(db, "claim_push", p_user_id=first, p_lease_seconds=60) is None
+        assert by_service(db, "claim_push", p_account_id=first, p_lease_seconds=60) is None
 
 
 def test_of_pushers_that_ask_for_one_account_one_gets_it(database: Database, db: Connection) -> None:
@@ -102,7 +102,7 @@ def test_of_pushers_that_ask_for_one_account_one_gets_it(database: Database, db:
     pushes = at_once(
         database,
         8,
-        lambda connection, _: by_service(connection, "claim_push", p_user_id=user_id, p_lease_seconds=60),
+        lambda connection, _: by_service(connection, "claim_push", p_account_id=user_id, p_lease_seconds=60),
     )
     assert len([push for push in pushes if push is not None]) == 1
 
@@ -124,7 +124,7 @@ def test_who_follows_a_dead_holder_knows_that_its_requests_may_still_land(db: Co
     second = claim(db, user_id)
     assert second["token"] != first["token"]
     assert [one["maybe_created"] for one in second["keys"]] == [True]
-    left = value(db, "select unsettled_until - now() from keyfund.accounts")
+    left = value(db, "select unsettled_until - now() from keyfund.pushes")
     assert timedelta(seconds=25) < left <= timedelta(seconds=30)
 
 
@@ -176,7 +176,7 @@ def test_an_account_is_claimed_before_its_time_by_nobody(db: Connection) -> None
 def test_an_account_may_be_pushed_right_away_though_it_is_due_later(db: Connection) -> None:
     user_id = due_account(db)
     fail(db, claim(db, user_id), "transient", p_retry_after_seconds=20)
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60) is not None
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60) is not None
 
 
 def test_nothing_is_claimed_while_the_breaker_is_open(db: Connection) -> None:
@@ -184,7 +184,7 @@ def test_nothing_is_claimed_while_the_breaker_is_open(db: Connection) -> None:
     for _ in range(3):
         by_service(db, "report_gateway", p_name="litellm", p_ok=False)
     assert claim_many(db) == []
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60) is None
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60) is None
     by_service(db, "report_gateway", p_name="litellm", p_ok=True)
     assert claim_many(db) == [str(user_id)]
 
@@ -195,7 +195,7 @@ def test_an_account_with_many_keys_is_pushed_in_portions_until_all_are_synced(db
         by_owner(db, user_id, "create_virtual_key")
     sizes = []
     while (
-        push := by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60, p_key_limit=3)
+        push := by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60, p_key_limit=3)
     ) is not None:
         sizes.append(len(push["keys"]))
         finish(db, push)
@@ -208,7 +208,7 @@ def test_an_account_with_many_keys_is_pushed_in_portions_until_all_are_synced(db
 def test_a_released_account_is_due_at_once(db: Connection) -> None:
     user_id = due_account(db)
     push = claim(db, user_id)
-    assert by_service(db, "release_push", p_user_id=user_id, p_token=push["token"]) is True
+    assert by_service(db, "release_push", p_account_id=user_id, p_token=push["token"]) is True
     assert account(db, user_id)["unsettled_until"] is None
     assert claim_many(db) == [str(user_id)]
 
@@ -218,7 +218,7 @@ def test_a_stale_release_releases_nothing(db: Connection) -> None:
     stale = claim(db, user_id)
     let_pass(db, 61)
     current = claim(db, user_id)
-    assert by_service(db, "release_push", p_user_id=user_id, p_token=stale["token"]) is False
+    assert by_service(db, "release_push", p_account_id=user_id, p_token=stale["token"]) is False
     assert str(account(db, user_id)["lease_token"]) == current["token"]
 
 
@@ -254,7 +254,7 @@ def test_after_a_confirmed_push_nothing_is_due(db: Connection) -> None:
     assert claim_many(db) == []
     make_due(db, user_id)
     assert finish(db, claim(db, user_id))
-    assert row(db, "select count(*) as due from keyfund.accounts where next_attempt_at is not null") == {
+    assert row(db, "select count(*) as due from keyfund.pushes where next_attempt_at is not null") == {
         "due": 0
     }
 

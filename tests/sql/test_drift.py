@@ -52,7 +52,7 @@ def read(db: Connection, key_hash: str) -> Row:
 
 def mend(db: Connection, told: Row, **changes: object) -> bool:
     arguments = {
-        "p_user_id": told["user_id"],
+        "p_account_id": told["user_id"],
         "p_revision": told["account_revision"],
         "p_key_hash": told["key_hash"],
     } | changes
@@ -74,7 +74,9 @@ def only_key(db: Connection, user_id: UUID) -> Row:
 
 
 def asleep(db: Connection, user_id: UUID) -> bool:
-    return bool(value(db, "select keyfund.is_resting(a) from keyfund.accounts a where user_id = %s", user_id))
+    return bool(
+        value(db, "select keyfund.is_resting(a) from keyfund.pushes a where account_id = %s", user_id)
+    )
 
 
 # ---------------------------------------------------------------------- reads
@@ -192,7 +194,7 @@ def test_mending_does_nothing_when_the_account_changed_or_is_held(db: Connection
     user_id = sign_up(db)
     told = read(db, synced_key(db, user_id)["key_hash"])
     assert not mend(db, told, p_revision=told["account_revision"] + 1)
-    assert not mend(db, told, p_user_id=UUID(int=0))
+    assert not mend(db, told, p_account_id=UUID(int=0))
     append(db, user_id, 5)
     assert not mend(db, told)
     push = claim(db, user_id)

@@ -131,7 +131,7 @@ def test_a_late_process_cannot_close_what_another_now_owns(
         observed = by_service(
             db,
             "observe_spend",
-            p_user_id=user_id,
+            p_account_id=user_id,
             p_token=late["token"],
             p_spend_micros=50_000,
             p_user_is_missing=False,
@@ -205,7 +205,7 @@ def test_a_key_that_is_refused_five_times_waits_for_a_person(db: Connection, use
         assert after["last_error"] == "litellm_refused: No."
         assert (after["next_attempt_at"] is None) is (count == 5)
     assert account(db, user_id)["next_attempt_at"] is None
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60) is None
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60) is None
     assert by_service(db, "heal_accounts")["strays"] == 0
     by_owner(db, user_id, "resync_virtual_key", key_id=key_id)
     finish(db, claim(db, user_id))
@@ -241,7 +241,7 @@ def test_a_wallet_that_is_refused_five_times_waits_for_a_person(db: Connection, 
         assert (after["sync_status"], after["last_error"]) == ("failed", "litellm_refused: It did not work.")
         assert (account(db, user_id)["next_attempt_at"] is None) is (count == 5)
         assert (after["next_attempt_at"] is None) is (count == 5)
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60) is None
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60) is None
     assert by_service(db, "heal_accounts")["strays"] == 0
     by_owner(db, user_id, "resync_virtual_key", key_id=key_id)
     finish(db, claim(db, user_id))
@@ -297,7 +297,7 @@ def test_an_account_that_litellm_cannot_be_reached_for_is_never_parked(db: Conne
     for _ in range(20):
         db.execute("update keyfund.gateways set failures = 0 where true")  # the breaker has tests of its own
         fail(db, claim(db, user_id), "transient")
-        waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.accounts")
+        waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.pushes")
         assert 0 < waits <= 60
         assert key(db, key_id)["next_attempt_at"] is not None
         let_pass(db, 61)
@@ -323,14 +323,14 @@ def test_a_key_that_litellm_has_no_time_for_is_never_parked(db: Connection, user
 def test_no_retry_waits_longer_than_a_minute_whatever_litellm_asks_for(db: Connection, user_id: UUID) -> None:
     pending_key(db, user_id)
     fail(db, claim(db, user_id), "transient", p_retry_after_seconds=86_400)
-    assert value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.accounts") <= 60
+    assert value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.pushes") <= 60
 
 
 def test_a_first_failure_is_tried_again_within_seconds(db: Connection, user_id: UUID) -> None:
     key_id = pending_key(db, user_id)
     fail(db, claim(db, user_id), "transient")
     waits = "select extract(epoch from next_attempt_at - now()) from"
-    assert value(db, f"{waits} keyfund.accounts") <= 2
+    assert value(db, f"{waits} keyfund.pushes") <= 2
     let_pass(db, 3)
     push = claim(db, user_id)
     finish(db, push, results(push, "transient", error="litellm_busy: Later."))
@@ -415,7 +415,7 @@ def test_an_unsettled_account_is_due_when_it_settles(db: Connection, user_id: UU
     pending_key(db, user_id)
     push = claim(db, user_id)
     finish(db, push, results(push, "unknown"))
-    waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.accounts")
+    waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.pushes")
     assert 29 < waits <= 30
 
 
@@ -451,7 +451,7 @@ def test_a_payment_becomes_effective_only_when_litellm_s_cache_has_run_out(
     credit(db, order := open_order(db, user_id))
     finish(db, claim(db, user_id), p_effective="yes", p_cache_seconds=60)
     assert payment(db, order["reference"])["effective_at"] is None
-    waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.accounts")
+    waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.pushes")
     assert 59 < waits <= 60
     let_pass(db, 61)
     finish(db, claim(db, user_id), p_effective="yes", p_cache_seconds=60)
@@ -488,7 +488,7 @@ def test_a_recheck_makes_live_keys_outstanding_and_leaves_blocked_ones_blocked(
     finish(db, claim(db, user_id))
     make_due(db, user_id)
     push = claim(db, user_id)
-    hashes = by_service(db, "recheck_keys", p_user_id=user_id, p_token=push["token"])
+    hashes = by_service(db, "recheck_keys", p_account_id=user_id, p_token=push["token"])
     assert hashes == [live["key_hash"]]
     finish(db, push, [])
     assert [one["id"] for one in claim(db, user_id)["keys"]] == [str(live["id"])]

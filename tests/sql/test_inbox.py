@@ -214,15 +214,15 @@ def test_the_credit_leases_the_account_to_whoever_pushes_it(db: Connection) -> N
     credited = credit(db, order, p_lease_seconds=40)
     assert credited["push"]["user_id"] == credited["user_id"]
     assert credited["push"]["budget_micros"] == (500 + credited["credits"]) * 20_000
-    assert by_service(db, "claim_push", p_user_id=credited["user_id"], p_lease_seconds=40) is None
+    assert by_service(db, "claim_push", p_account_id=credited["user_id"], p_lease_seconds=40) is None
     let_pass(db, 41)
-    assert by_service(db, "claim_push", p_user_id=credited["user_id"], p_lease_seconds=40) is not None
+    assert by_service(db, "claim_push", p_account_id=credited["user_id"], p_lease_seconds=40) is not None
 
 
 def test_the_credit_leaves_the_account_to_whoever_pushes_it_already(db: Connection) -> None:
     user_id = sign_up(db)
     order = open_order(db, user_id)
-    db.execute("update keyfund.accounts set next_attempt_at = now()")
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=40) is not None
+    db.execute("update keyfund.pushes set next_attempt_at = now()")
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=40) is not None
     credited = credit(db, order, p_lease_seconds=40)
     assert (credited["credited"], credited["push"]) == (True, None)

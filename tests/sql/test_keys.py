@@ -171,7 +171,7 @@ def test_a_create_makes_the_account_due(db: Connection) -> None:
     made = create(db, user_id)
     after = account(db, user_id)
     assert (after["revision"], after["confirmed_revision"], after["urgent"]) == (made["revision"], 0, False)
-    (push,) = [by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60)]
+    (push,) = [by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60)]
     assert [one["id"] for one in push["keys"]] == [str(made["id"])]
 
 

@@ -56,7 +56,7 @@ def test_an_entry_that_does_not_continue_the_balance_is_refused(db: Connection) 
     user_id = sign_up(db)
     with pytest.raises(psycopg.errors.RaiseException, match="does not continue the balance"):
         db.execute(
-            """insert into public.credit_ledger (user_id, delta, kind, cause, balance_after)
+            """insert into public.credit_ledger (account_id, delta, kind, cause, balance_after)
             values (%s, 1, 'adjustment', 'test', 502)""",
             [user_id],
         )
@@ -167,4 +167,4 @@ def test_after_an_entry_every_live_key_waits_for_the_wallet(db: Connection) -> N
     assert key(db, fixed["id"])["sync_status"] == "pending"
     made = account(db, user_id)
     assert made["revision"] > made["confirmed_revision"]
-    assert value(db, "select next_attempt_at <= now() from keyfund.accounts")
+    assert value(db, "select next_attempt_at <= now() from keyfund.pushes")

@@ -107,7 +107,7 @@ def test_a_change_of_a_rotated_key_waits_for_the_profile_before_it_holds_the_acc
         CHANGES[change](connection, user_id, made["id"])
 
     with blocked(database, db, PROFILE, [user_id], act):
-        assert is_free(db, "select from keyfund.accounts where user_id = %s", user_id)
+        assert is_free(db, "select from keyfund.pushes where account_id = %s", user_id)
 
 
 def test_a_breaker_that_closes_waits_for_nobody(database: Database, db: Connection) -> None:
@@ -118,7 +118,7 @@ def test_a_breaker_that_closes_waits_for_nobody(database: Database, db: Connecti
         fail(db, claim(db, user_id), "transient", p_retry_after_seconds=50)
         db.execute("update keyfund.gateways set opened_at = null where failures < 3")
     with database.connect() as other, other.transaction():
-        other.execute("select from keyfund.accounts for update")
+        other.execute("select from keyfund.pushes for update")
         other.execute("select from public.virtual_keys where id = %s for update", [made["id"]])
         db.execute("set lock_timeout = '200ms'")
         by_service(db, "report_gateway", p_name="litellm", p_ok=True)

@@ -10,7 +10,7 @@ def test_only_one_s_own_is_told(db: Connection) -> None:
     ada, bob = sign_up(db), sign_up(db)
     for who in (ada, bob):
         synced_key(db, who)
-    db.execute("update keyfund.accounts set confirmed_revision = revision, next_attempt_at = null")
+    db.execute("update keyfund.pushes set confirmed_revision = revision, next_attempt_at = null")
     assert by_owner(db, ada, "read_own_backlog") == NOTHING
     by_owner(db, bob, "create_virtual_key", name="another")
     order = open_order(db, bob)
@@ -29,8 +29,8 @@ def test_what_is_given_up_is_parked(db: Connection) -> None:
     ada, bob = sign_up(db), sign_up(db)
     synced_key(db, ada)
     db.execute(
-        "update keyfund.accounts set revision = confirmed_revision + 1, next_attempt_at = null, refusals = 5 "
-        "where user_id = %s",
+        "update keyfund.pushes set revision = confirmed_revision + 1, next_attempt_at = null, refusals = 5 "
+        "where account_id = %s",
         [ada],
     )
     assert by_owner(db, ada, "read_own_backlog")["parked"] == 1

@@ -18,7 +18,7 @@ from tests.sql.acting import (
 )
 from tests.support import Connection
 
-DONE = "update keyfund.accounts set next_attempt_at = null, lease_token = null where user_id = %s"
+DONE = "update keyfund.pushes set next_attempt_at = null, lease_token = null where account_id = %s"
 
 
 def toggle(db: Connection, user_id: UUID, key_id: UUID, times: int = 2) -> None:
@@ -68,14 +68,14 @@ def test_of_the_restless_one_is_pushed_at_a_time_and_each_gets_its_turn(db: Conn
 def test_a_holder_that_died_keeps_the_restless_waiting_for_ten_seconds(db: Connection) -> None:
     people = restless(db, 2)
     assert claimed(db, 12) == [str(people[0])]
-    db.execute("update keyfund.accounts set claimed_at = claimed_at - interval '11 seconds'")
+    db.execute("update keyfund.pushes set claimed_at = claimed_at - interval '11 seconds'")
     assert claimed(db, 12) == [str(people[1])]
 
 
 def test_the_restless_are_not_pushed_past_the_line_by_the_api_either(db: Connection) -> None:
     people = restless(db, 2)
     claim(db, people[0])
-    assert by_service(db, "claim_push", p_user_id=people[1], p_lease_seconds=60) is None
+    assert by_service(db, "claim_push", p_account_id=people[1], p_lease_seconds=60) is None
 
 
 def test_a_first_block_goes_before_those_who_block_again_and_again(db: Connection) -> None:

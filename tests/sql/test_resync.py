@@ -54,7 +54,7 @@ def failed_key(db: Connection, times: int = 1) -> Row:
     made = by_owner(db, user_id, "create_virtual_key")
     for _ in range(times):
         db.execute("update public.virtual_keys set next_attempt_at = now() where id = %s", [made["id"]])
-        db.execute("update keyfund.accounts set next_attempt_at = now() where user_id = %s", [user_id])
+        db.execute("update keyfund.pushes set next_attempt_at = now() where account_id = %s", [user_id])
         push = claim(db, user_id)
         finish(db, push, results(push, "refused", error="litellm_refused: No."))
     return key(db, made["id"])
@@ -65,7 +65,7 @@ def parked_wallet(db: Connection) -> UUID:
     user_id = sign_up(db)
     make_due(db, user_id)
     for _ in range(5):
-        db.execute("update keyfund.accounts set next_attempt_at = now() where user_id = %s", [user_id])
+        db.execute("update keyfund.pushes set next_attempt_at = now() where account_id = %s", [user_id])
         fail(db, claim(db, user_id), "refused")
     assert account(db, user_id)["next_attempt_at"] is None
     return user_id
@@ -143,7 +143,7 @@ def test_a_resync_waits_for_the_profile_before_it_holds_the_account(
             late = Thread(target=by_owner, args=[waiter, administrator, "resync_any_key"], kwargs=arguments)
             late.start()
             wait_until_blocked(db)
-            lock = "select from keyfund.accounts where user_id = %s for update nowait"
+            lock = "select from keyfund.pushes where account_id = %s for update nowait"
             db.execute(lock, [made["user_id"]])
             db.execute("select from public.virtual_keys where id = %s for update nowait", [made["id"]])
         late.join(timeout=30)
@@ -279,7 +279,7 @@ def test_a_batch_waits_for_no_account_while_it_holds_another(
 ) -> None:
     first, second = sorted(failed_key(db)["user_id"] for _ in range(2))
     with database.connect() as holder, holder.transaction():
-        holder.execute("select from keyfund.accounts where user_id = %s for update", [second])
+        holder.execute("select from keyfund.pushes where account_id = %s for update", [second])
         db.execute("set lock_timeout = '2s'")
         told = resync(db, administrator)
         assert (told["accounts"], told["ended_at"]) == (1, None)

@@ -233,7 +233,7 @@ def test_of_one_account_s_keys_the_one_that_is_new_goes_before_those_that_are_na
         synced_key(db, user_id)
     db.execute("update keyfund.settings set key_max_parallel = 3")
     new = by_owner(db, user_id, "create_virtual_key")
-    push = by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60, p_key_limit=1)
+    push = by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60, p_key_limit=1)
     assert [one["id"] for one in push["keys"]] == [str(new["id"])]
 
 

@@ -165,11 +165,11 @@ def test_a_former_string_that_is_over_leaves_the_rest_to_the_new_one(db: Connect
 
 def push_again(db: Connection, former: Row) -> None:
     """As after a comparison with LiteLLM found it otherwise."""
-    account = row(db, "select * from keyfund.accounts where user_id = %s", former["user_id"])
+    account = row(db, "select * from keyfund.pushes where account_id = %s", former["user_id"])
     by_service(
         db,
         "mend_drift",
-        p_user_id=former["user_id"],
+        p_account_id=former["user_id"],
         p_revision=account["revision"],
         p_key_hash=former["key_hash"],
     )

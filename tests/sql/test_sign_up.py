@@ -70,7 +70,7 @@ def test_a_new_account_is_no_work_for_litellm(db: Connection) -> None:
     user_id = sign_up(db)
     made = account(db, user_id)
     assert (made["wallet_credits"], made["revision"], made["next_attempt_at"]) == (500, 0, None)
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60) is None
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60) is None
 
 
 def test_an_error_of_ours_never_fails_a_sign_up_and_is_healed_later(db: Connection) -> None:
@@ -118,7 +118,7 @@ def test_a_grant_that_failed_when_the_address_was_confirmed_is_healed(db: Connec
     break_accounts(db)
     change_user(db, user_id, email_confirmed_at="2026-11-24")
     repair_accounts(db)
-    db.execute("update keyfund.accounts set grant_checked_at = now() - interval '11 minutes' where true")
+    db.execute("update keyfund.signups set grant_checked_at = now() - interval '11 minutes' where true")
     by_service(db, "heal_accounts")
     assert credits(db, user_id) == 500
 

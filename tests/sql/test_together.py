@@ -27,15 +27,15 @@ from tests.support import Connection, Database
 CALLS, PROCESSES = 40, 6
 
 BOOKS = """
-    select p.credits, a.wallet_credits, a.booked_micros, sum(l.delta)::bigint as total,
+    select p.credits, w.wallet_credits, w.booked_micros, sum(l.delta)::bigint as total,
       -coalesce(sum(l.delta) filter (where l.kind = 'usage'), 0)::bigint as used
     from public.profiles p
-    join keyfund.accounts a on a.user_id = p.id join public.credit_ledger l on l.user_id = p.id
-    group by p.id, a.user_id
+    join keyfund.wallets w on w.account_id = p.id join public.credit_ledger l on l.account_id = p.id
+    group by p.id, w.account_id
 """
 UNCHAINED = """
     select * from (
-      select balance_after, sum(delta) over (partition by user_id order by id) as running
+      select balance_after, sum(delta) over (partition by account_id order by id) as running
       from public.credit_ledger) l
     where balance_after <> running
 """
@@ -43,8 +43,8 @@ SYNCED_TOO_EARLY = """
     select * from public.virtual_keys where sync_status = 'synced' and revision > confirmed_revision
 """
 WRONG_CAPS = """
-    select k.* from public.virtual_keys k join keyfund.accounts a using (user_id)
-    where k.cap = 'wallet' and k.state <> 'revoked' and k.max_budget <> greatest(0, a.wallet_credits) * 2
+    select k.* from public.virtual_keys k join keyfund.wallets w using (account_id)
+    where k.cap = 'wallet' and k.state <> 'revoked' and k.max_budget <> greatest(0, w.wallet_credits) * 2
 """
 
 
@@ -84,7 +84,7 @@ def reverse(db: Connection, order: Row, refunded: int) -> None:
 
 
 def push(db: Connection, chance: Random, user_id: UUID) -> None:
-    claimed = by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60)
+    claimed = by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60)
     if claimed is None:
         return
     if chance.random() < 0.4:

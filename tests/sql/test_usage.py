@@ -50,7 +50,7 @@ def observe(db: Connection, push: Row, spend_micros: int, missing: bool = False)
     seen: Row = by_service(
         db,
         "observe_spend",
-        p_user_id=push["user_id"],
+        p_account_id=push["user_id"],
         p_token=push["token"],
         p_spend_micros=spend_micros,
         p_user_is_missing=missing,
@@ -274,7 +274,7 @@ def test_a_settlement_that_finds_spend_missing_books_nothing_and_asks_for_a_push
     push_seeing(db, user_id, 60_000)
     assert settle(db, (user_id, seen)) == 0
     assert account(db, user_id)["seen_micros"] == 60_000
-    assert by_service(db, "claim_push", p_user_id=user_id, p_lease_seconds=60) is not None
+    assert by_service(db, "claim_push", p_account_id=user_id, p_lease_seconds=60) is not None
 
 
 def test_what_was_read_before_an_epoch_is_not_booked_in_it(db: Connection, user_id: UUID) -> None:

@@ -70,7 +70,7 @@ def day(
 def record(db: Connection, user_id: UUID, *days: Row, **other: Any) -> bool:
     """Report these days as LiteLLM told them just now, of the last month unless told otherwise."""
     arguments = {
-        "p_user_id": user_id,
+        "p_account_id": user_id,
         "p_from": today(db) - timedelta(days=30),
         "p_until": today(db),
         "p_days": Jsonb(list(days)),
@@ -160,7 +160,7 @@ def test_in_whatever_order_answers_come_the_largest_of_each_figure_stays(
     user_id, now = sign_up(db), today(db)
     for answer in answers:
         record(db, user_id, day(now) | dict(zip(FIGURES, answer, strict=True)))
-    (kept,) = rows(db, "select * from keyfund.usage_by_day where user_id = %s", user_id)
+    (kept,) = rows(db, "select * from keyfund.usage_by_day where account_id = %s", user_id)
     assert tuple(kept[name] for name in FIGURES) == tuple(map(max, zip(*answers, strict=True)))
 
 
@@ -304,7 +304,7 @@ def test_a_reading_waits_for_no_profile_and_a_claim_for_no_account(database: Dat
         let_pass(db, 31)
         with other.transaction():
             other.execute("select from public.profiles where id = %s for update", [user_id])
-            other.execute("select from keyfund.accounts where user_id = %s for update", [busy])
+            other.execute("select from keyfund.roll_ups where account_id = %s for update", [busy])
             db.execute("set lock_timeout = '200ms'")
             assert [one["user_id"] for one in claim_all(db)] == [str(user_id)]
             assert record(db, user_id, day(today(db)), p_booked_micros=50_000)

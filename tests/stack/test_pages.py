@@ -18,17 +18,18 @@ PAYMENTS = 130
 
 FILLED = """
     alter table public.virtual_keys disable trigger user;
-    insert into public.virtual_keys (id, user_id, name, state, litellm_key_id, created_at)
-    select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, %(who)s, 'key ' || n, 'active',
-      'sk-kf-a-key-of-the-list-' || n, '2026-11-01'::timestamptz + make_interval(mins => n / 7)
+    insert into public.virtual_keys (id, account_id, user_id, name, state, litellm_key_id, created_at)
+    select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, %(who)s, %(who)s, 'key ' || n,
+      'active', 'sk-kf-a-key-of-the-list-' || n, '2026-11-01'::timestamptz + make_interval(mins => n / 7)
     from generate_series(1, %(keys)s) n;
     insert into public.virtual_keys
-      (user_id, name, state, litellm_key_id, successor_id, created_at)
-    select %(who)s, 'key ' || n, 'active', 'sk-kf-an-old-string-' || n,
+      (account_id, user_id, name, state, litellm_key_id, successor_id, created_at)
+    select %(who)s, %(who)s, 'key ' || n, 'active', 'sk-kf-an-old-string-' || n,
       ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, '2026-10-01'
     from generate_series(1, %(rotated)s) n;
-    insert into public.transactions (user_id, package_id, reference, amount, currency, credits, created_at)
-    select %(who)s, 'starter-ngn', 'kf-' || n, 100, 'NGN', 1,
+    insert into public.transactions
+      (account_id, user_id, package_id, reference, amount, currency, credits, created_at)
+    select %(who)s, %(who)s, 'starter-ngn', 'kf-' || n, 100, 'NGN', 1,
       '2026-11-01'::timestamptz + make_interval(mins => n / 7)
     from generate_series(1, %(payments)s) n;
     insert into public.credit_packages (id, name, credits, amount, currency)

@@ -59,7 +59,7 @@ async def test_what_litellm_tells_is_kept_and_then_shown() -> None:
     assert told["keys"][0]["key_id"] is None
     assert routes["read"].call_count == 2
     kept = json.loads(routes["record"].calls.last.request.content)
-    assert (kept["p_user_id"], kept["p_booked_micros"]) == (ME, None)
+    assert (kept["p_account_id"], kept["p_booked_micros"]) == (ME, None)
     assert "sb_secret" in routes["record"].calls.last.request.headers["apikey"]
     assert "sb_secret" not in routes["read"].calls.last.request.headers["apikey"], "as the caller"
 

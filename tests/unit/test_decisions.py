@@ -34,7 +34,7 @@ SHOWN = ObservedKey(
     tpm_limit=10_000, routes=FENCES.paths, max_parallel=10, metadata=WANTED.marks,
 )  # fmt: skip
 ORDER = Order(
-    reference="kf-1", user_id="u1", amount_subunits=500_000, currency="NGN", credits=500, status="pending",
+    reference="kf-1", account_id="u1", amount_subunits=500_000, currency="NGN", credits=500, status="pending",
     provider_id=None,
 )  # fmt: skip
 PAID = Verified(

@@ -102,7 +102,7 @@ async def test_an_administrator_syncs_anybody_s_key_and_is_not_shown_it(
     assert answer.json()["key"] == examples.OTHERS_KEY
     assert SECRET not in answer.text
     await service.app.state.services.background.finish(seconds=5)
-    assert json.loads(claimed.calls.last.request.content)["p_user_id"] == OWNER
+    assert json.loads(claimed.calls.last.request.content)["p_account_id"] == OWNER
 
 
 async def test_an_administrator_s_own_key_is_shown_as_to_any_owner(

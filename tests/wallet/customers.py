@@ -17,7 +17,7 @@ UNBOUNDED = {"rpm_limit": 1_000_000, "tpm_limit": 2_000_000_000}
 LOOK = (
     "select id::text, litellm_key_id from public.virtual_keys where sync_status = 'synced' and id = any(%s)"
 )
-BOOKED = "select user_id::text, booked_micros from keyfund.accounts where user_id = any(%s)"
+BOOKED = "select account_id::text, booked_micros from keyfund.wallets where account_id = any(%s)"
 
 
 @dataclass(frozen=True)

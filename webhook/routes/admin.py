@@ -25,6 +25,7 @@ class PaymentDetail(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     reference: str
+    account_id: str
     user_id: str
     status: str
     timeline: dict[str, Any]
@@ -75,8 +76,8 @@ async def retry_payment(
     if body.step in (None, "withheld") and (body.step or payment["provider_id"] is not None):
         await services.settler.settle_reversals(reference)
     if body.step in (None, "pushed") and services.parts.pusher is not None:
-        await services.store_of(caller).resync_account(payment["user_id"])
-        await services.parts.pusher.push_now(payment["user_id"])
+        await services.store_of(caller).resync_account(payment["account_id"])
+        await services.parts.pusher.push_now(payment["account_id"])
     return await _detail(services, caller, reference)
 
 

@@ -128,7 +128,7 @@ async def create_key(
     """Create a key. It works once ``sync_status`` is ``synced``, usually within a second."""
     services.need_litellm()
     row = await services.store_of(caller).create_key(body.model_dump(exclude_none=True))
-    services.push_soon(caller.user_id)
+    services.push_soon(row["account_id"])
     return Key(**row)
 
 
@@ -138,13 +138,13 @@ async def change_key(
     """Change what is given. The key counts as changed once ``sync_status`` is ``synced`` again."""
     store = services.store_of(caller)
     changes = body.model_dump(exclude_none=True, exclude={"blocked"})
-    row: dict[str, Any] | None = None
+    row: dict[str, Any] = {}
     if changes or body.blocked is None:
         row = await store.update_key(str(key_id), changes)
     if body.blocked is not None:
         row = await (store.block_key if body.blocked else store.unblock_key)(str(key_id))
-    services.push_soon(caller.user_id)
-    return Key(**(row or {}))
+    services.push_soon(row["account_id"])
+    return Key(**row)
 
 
 async def rotate_key(
@@ -156,12 +156,12 @@ async def rotate_key(
     """Give a key a new string. The old one works on for the overlap; switch once this one is synced."""
     services.need_litellm()
     row = await services.store_of(caller).rotate_key(str(key_id), body.overlap_seconds)
-    services.push_soon(caller.user_id)
+    services.push_soon(row["account_id"])
     return Key(**row)
 
 
 async def revoke_key(key_id: UUID, caller: CallerHere, services: ServicesHere) -> Key:
     """Stop a key for good."""
     row = await services.store_of(caller).revoke_key(str(key_id))
-    services.push_soon(caller.user_id)
+    services.push_soon(row["account_id"])
     return Key(**row)

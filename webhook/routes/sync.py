@@ -33,6 +33,7 @@ PageSize = Annotated[
 
 class KeySync(BaseModel):
     id: UUID
+    account_id: UUID
     user_id: UUID
     name: str
     state: str
@@ -100,13 +101,13 @@ async def sync_key(body: SyncRequest, caller: CallerHere, services: ServicesHere
     row = await store.get_key(key_id)
     if row is None and await store.is_administrator():
         row = await store.resync_any_key(key_id)
-        services.push_soon(row["user_id"])
+        services.push_soon(row["account_id"])
         return Synced(key=OthersKey(**await _settled(lambda: store.read_key(key_id))))
     if row is not None and row["state"] == "placeholder" and body.action == "create":
         row = await store.create_key({})
     else:
         row = await store.resync_key(key_id)
-    services.push_soon(caller.user_id)
+    services.push_soon(row["account_id"])
     return Synced(key=Key(**await _settled(lambda: _own_key(store, row["id"]))))
 
 
