@@ -49,6 +49,15 @@ revoke all on schema keyfund from public;
 
 -- ------------------------------------------------------------------- settings
 
+create function keyfund.are_names(p_names text[]) returns boolean
+language sql immutable set search_path = '' as $$
+  select cardinality(p_names) > 0 and array_ndims(p_names) = 1 and not exists (
+    select from unnest(p_names) name
+    where (name ~ '^\S([^[:cntrl:]]*\S)?$' and name !~ '[[:cntrl:]]' and length(name) <= 256) is not true);
+$$;
+comment on function keyfund.are_names(text[]) is
+  'Whether this is a list of at least one name, and each is written without spaces around it; null: unknown.';
+
 create table keyfund.settings (
   id boolean primary key default true check (id),
   installation_id uuid not null default gen_random_uuid(),
@@ -58,7 +67,7 @@ create table keyfund.settings (
   open_orders_per_hour integer not null default 20
     constraint settings_open_orders_per_hour_check check (open_orders_per_hour between 1 and 1000000),
   large_adjustment_credits bigint not null default 10000
-    constraint settings_large_adjustment_credits_check check (large_adjustment_credits > 0),
+    constraint settings_large_adjustment_credits_check check (large_adjustment_credits between 1 and 1000000000),
   -- the sign-up grant
   signup_credits integer not null default 500
     constraint settings_signup_credits_check check (signup_credits between 0 and 1000000000),
@@ -76,16 +85,16 @@ create table keyfund.settings (
     constraint settings_key_tpm_limit_check check (key_tpm_limit > 0),
   key_max_parallel integer not null default 10
     constraint settings_key_max_parallel_check check (key_max_parallel between 1 and 1000),
-  open_routes text[] not null default '{chat,completions,embeddings}',
+  -- A key without any route in LiteLLM may call all of them. Which names there are is checked in routes.
+  open_routes text[] not null default '{chat,completions,embeddings}'
+    constraint settings_open_routes_check check (keyfund.are_names(open_routes)),
   -- ceilings
   keys_per_account integer not null default 20
     constraint settings_keys_per_account_check check (keys_per_account between 1 and 1000000),
   most_rpm_limit integer constraint settings_most_rpm_limit_check check (most_rpm_limit > 0),
   most_tpm_limit integer constraint settings_most_tpm_limit_check check (most_tpm_limit > 0),
   most_max_budget integer constraint settings_most_max_budget_check check (most_max_budget >= 0),
-  allowed_models text[] constraint settings_allowed_models_check check (
-    cardinality(allowed_models) > 0
-    and array_position(allowed_models, null) is null and array_position(allowed_models, '') is null),
+  allowed_models text[] constraint settings_allowed_models_check check (keyfund.are_names(allowed_models)),
   account_rpm_limit integer constraint settings_account_rpm_limit_check check (account_rpm_limit > 0),
   account_tpm_limit integer constraint settings_account_tpm_limit_check check (account_tpm_limit > 0),
   account_max_parallel integer not null default 20
@@ -106,7 +115,8 @@ create table keyfund.settings (
     constraint settings_parking_refusals_check check (parking_refusals between 1 and 1000),
   spend_settles_seconds integer not null default 30
     constraint settings_spend_settles_seconds_check check (spend_settles_seconds between 1 and 3600),
-  nightly_at time not null default '03:00',
+  nightly_at time not null default '03:00'
+    constraint settings_nightly_at_check check (nightly_at < '24:00'),
   redact_events_after_days integer not null default 30
     constraint settings_redact_events_after_days_check check (redact_events_after_days between 1 and 36500),
   keep_revoked_days integer not null default 30
