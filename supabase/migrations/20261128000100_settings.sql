@@ -22,7 +22,8 @@
 --   own_keys        what owners do with their keys
 --   strings         rotation, and the cap over all strings of a key
 --   sign_up         from a Supabase user to an account and its grant
---   payments        packages, orders, credited payments
+--   packages        what is on sale, and what a sale leaves after cost and fee
+--   payments        orders, their attempts, credited payments
 --   inbox           Paystack's events
 --   reversals       refunds and disputes
 --   sync            claim an account, push it, finish

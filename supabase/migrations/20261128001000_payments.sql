@@ -1,93 +1,6 @@
--- Money in: packages, orders (each attempt at a checkout is a transaction), credited payments.
+-- Money in: orders (each attempt at a checkout is a transaction), credited payments.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
-
--- ------------------------------------------------ packages and what they cost
-
-create table keyfund.currency_rates (
-  currency text primary key constraint currency_rates_currency_check check (currency ~ '^[A-Z]{3}$'),
-  subunits_per_dollar bigint not null constraint currency_rates_subunits_check check (subunits_per_dollar > 0)
-);
-comment on table keyfund.currency_rates is
-  'What an operator takes a US dollar to be worth, in subunits of each currency (kobo, pesewas, cents). Change it '
-  'with SQL.';
-alter table keyfund.currency_rates enable row level security;
-
-insert into keyfund.currency_rates (currency, subunits_per_dollar) values ('USD', 100);
-
-create table public.credit_packages (
-  id text primary key constraint credit_packages_id_check check (id ~ '^[a-z0-9-]{1,50}$'),
-  name text not null,
-  credits bigint not null constraint credit_packages_credits_check check (credits between 1 and 1000000000),
-  amount bigint not null constraint credit_packages_amount_check check (amount between 1 and 100000000000),
-  currency text not null constraint credit_packages_currency_check check (currency ~ '^[A-Z]{3}$'),
-  active boolean not null default true,
-  created_at timestamptz not null default now()
-);
-comment on table public.credit_packages is
-  'What can be bought. Changing one leaves orders alone: they froze their price and credits.';
-comment on column public.credit_packages.amount is 'Price in subunits of the currency: kobo, pesewas, cents.';
-alter table public.credit_packages enable row level security;
-revoke all on public.credit_packages from public, anon, authenticated, service_role;
-grant select on public.credit_packages to authenticated, service_role;
-create policy "people see what is on sale" on public.credit_packages
-  for select to authenticated using (active or (select public.is_administrator()));
-
-create function keyfund.cost_of(p_credits bigint, p_currency text) returns bigint
-language sql stable set search_path = '' as $$
-  select ceil(p_credits::numeric * s.credit_value_cents * r.subunits_per_dollar / 100)::bigint
-  from keyfund.settings s, keyfund.currency_rates r where r.currency = p_currency;
-$$;
-comment on function keyfund.cost_of(bigint, text) is
-  'What the credits are worth at LiteLLM, in subunits; null: there is no rate.';
-
-create function keyfund.check_price(p_credits bigint, p_amount bigint, p_currency text) returns void
-language plpgsql stable set search_path = '' as $$
-declare
-  v_cost bigint := keyfund.cost_of(p_credits, p_currency);
-begin
-  if v_cost is null then
-    perform keyfund.refuse(409, 'rate_missing', format(
-      'There is no rate for %s: nobody can tell whether %s covers %s credits. Sell it all the same with below_cost.',
-      p_currency, keyfund.price_text(p_amount, p_currency), p_credits));
-  elsif p_amount < v_cost then
-    perform keyfund.refuse(409, 'below_cost', format(
-      '%s credits cost %s at your rate, and the price is %s. Sell them all the same with below_cost.',
-      p_credits, keyfund.price_text(v_cost, p_currency), keyfund.price_text(p_amount, p_currency)));
-  end if;
-end;
-$$;
-
-create function public.save_package(
-  id text, name text, credits bigint, amount bigint, currency text, active boolean default true,
-  below_cost boolean default false
-) returns public.credit_packages
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
-declare
-  v_package public.credit_packages;
-begin
-  perform keyfund.check_administrator();
-  insert into public.credit_packages (id, name, credits, amount, currency, active)
-  values (save_package.id, save_package.name, save_package.credits, save_package.amount, save_package.currency,
-    save_package.active)
-  on conflict (id) do update
-  set name = excluded.name, credits = excluded.credits, amount = excluded.amount, currency = excluded.currency,
-      active = excluded.active
-  returning * into v_package;
-  if v_package.active and not coalesce(save_package.below_cost, false) then
-    perform keyfund.check_price(v_package.credits, v_package.amount, v_package.currency);
-  end if;
-  perform keyfund.note('package_saved', null, null, to_jsonb(v_package) - 'created_at');
-  return v_package;
-exception when check_violation or not_null_violation then
-  perform keyfund.refuse(400, 'invalid_package',
-    'id: small letters, digits, hyphens; credits and amount (in subunits): above 0; currency: three capital letters.');
-end;
-$$;
-comment on function public.save_package(text, text, bigint, bigint, text, boolean, boolean) is
-  'Adds a package or changes one; active false retires it. On sale below cost, or in a currency without a rate, '
-  'only with below_cost. Orders that were made keep their price and credits.';
 
 -- --------------------------------------------------------------- transactions
 
@@ -411,6 +324,6 @@ $$;
 comment on function public.claim_verifications(integer) is
   'Orders that nobody told us the end of; asked again in two minutes if the caller dies.';
 
-revoke all on function public.save_package, public.open_order, public.repeat_order, public.record_checkout,
+revoke all on function public.open_order, public.repeat_order, public.record_checkout,
   public.refuse_checkout, public.get_payment, public.credit_payment, public.observe_payment,
   public.review_payment, public.claim_verifications from public, anon, authenticated, service_role;

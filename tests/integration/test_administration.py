@@ -25,6 +25,9 @@ FUNCTIONS: dict[str, Json] = {
     "resync_failed": {},
     "read_resync": {},
     "save_package": {"id": "x", "name": "X", "credits": 1, "amount": 1, "currency": "NGN"},
+    "list_packages": {},
+    "set_rate": {"currency": "NGN", "subunits_per_dollar": 1, "reason": "x"},
+    "list_rates": {},
 }
 
 
