@@ -4,11 +4,11 @@
 --
 -- A person signs up at Supabase and gets an account. The account has a ledger of credits, and a wallet: what
 -- LiteLLM may let it spend. The wallet and the account's keys are pushed to LiteLLM, whose spend comes back as
--- usage. Credits are bought with Paystack.
+-- usage. Credits are bought at a payment provider: Paystack.
 --
---   auth.users -> profiles, accounts <- credit_ledger <- transactions <- paystack_events
---                        |    ^
---                        v    usage
+--   auth.users -> profiles, accounts <- credit_ledger <- transactions <- events
+--                        |    ^                               |
+--                        v    usage                         orders
 --         wallets, virtual_keys, pushed together to LiteLLM
 --
 -- Read the files in their order:
@@ -24,7 +24,7 @@
 --   sign_up         from a Supabase user to an account and its grant
 --   packages        what is on sale, and what a sale leaves after cost and fee
 --   payments        orders, their attempts, credited payments
---   inbox           Paystack's events
+--   inbox           the providers' events
 --   reversals       refunds and disputes
 --   sync            claim an account, push it, finish
 --   resync          what failed, pushed once more

@@ -221,7 +221,7 @@ def test_one_event_a_time_range_and_all_that_fail_are_replayed(world: World, adm
     (event,) = rpc(world, admin, "list_events", only_kind="failing", reference=reference)
     assert event["last_error"].startswith("paystack_http_500")
     world.db.execute(
-        "update keyfund.paystack_events set next_attempt_at = now() + interval '1 day' where id = %s",
+        "update keyfund.events set next_attempt_at = now() + interval '1 day' where id = %s",
         [event["id"]],
     )
     world.behave()

@@ -201,5 +201,6 @@ CALLED_BY_PEOPLE = {
 
 WITHOUT_INDEX = {
     "public.credit_packages.active": "a dozen rows that fit in one page",
+    "keyfund.orders.rate_id": "rates are never deleted, and nobody looks orders up by their rate",
 }
 """Columns of policies and foreign keys that need no index, and why."""
