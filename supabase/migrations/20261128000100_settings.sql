@@ -26,6 +26,7 @@
 --   payments        orders, their attempts, credited payments
 --   inbox           the providers' events
 --   reversals       refunds and disputes
+--   receipts        what a payment was for
 --   sync            claim an account, push it, finish
 --   resync          what failed, pushed once more
 --   usage           what was spent: booked, and kept by day

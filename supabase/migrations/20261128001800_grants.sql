@@ -14,6 +14,7 @@ grant execute on function public.is_administrator, public.read_balance, public.r
   public.read_resync, public.resync_account, public.list_failing_keys, public.read_usage,
   public.read_reconciliation, public.read_drift_report, public.find_accounts, public.suspend_account,
   public.reinstate_account, public.adjust_credits, public.find_payments, public.read_payment,
+  public.read_receipt,
   public.decide_review, public.note_refund, public.read_key, public.hold_virtual_key,
   public.release_virtual_key, public.limit_virtual_key, public.resync_any_key, public.list_events,
   public.read_concerns, public.list_paid_after_deletion, public.read_own_backlog to authenticated;

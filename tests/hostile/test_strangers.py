@@ -76,6 +76,7 @@ RPCS: dict[str, list[dict[str, Any]]] = {
     ],
     "read_key_periods": [{}, {"account_id": "{account}"}],
     "read_own_backlog": [{}, {"account_id": "{account}"}],
+    "read_receipt": [{"reference": "{reference}"}],
     "read_usage": [
         {},
         {"account_id": "{account}"},

@@ -39,6 +39,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_limits": SIGNED_IN | SERVICE_ALONE,
     "read_usage": SIGNED_IN,
     "read_own_backlog": SIGNED_IN,
+    "read_receipt": SIGNED_IN,
     # Checkout and payments.
     "open_order": SERVICE_ALONE,
     "repeat_order": SERVICE_ALONE,
