@@ -61,6 +61,18 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A package with what a sale of it leaves, in subunits of its currency; None: not known."""
+
+    id: str
+    currency: str
+    amount_subunits: int
+    active: bool
+    cost_subunits: int | None
+    fee_subunits: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dispute:
     """A dispute as the provider shows it; ``refund_subunits`` is what a lost one gave back, None: all."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.domain.payments import Credit, Dispute, Event, Kind, Order, Provider, Refunds, Review
+from core.domain.payments import Credit, Dispute, Event, Kind, Offer, Order, Provider, Refunds, Review
 from core.domain.pushes import Push
 from core.errors import TransientError
 from core.store.calls import Functions, Json
@@ -79,6 +79,10 @@ class ChosenEvents:
 
 class PaymentStore(Functions):
     """Orders, what the providers say of them, and their events."""
+
+    async def read_offers(self, provider: Provider) -> list[Offer]:
+        """All packages, with what a sale of each leaves at the rates that count now."""
+        return [_offer(row) for row in await self._call("read_packages", provider=provider)]
 
     async def open_order(self, provider: Provider, user_id: str, wish: Wish) -> OpenOrder:
         """Freeze a package's price and credits in a first attempt, if they are those that are expected."""
@@ -304,6 +308,10 @@ def _order(row: Json) -> Order:
         standing=row["standing"],
         borne_fee=row["borne_fee"],
     )
+
+
+def _offer(row: Json) -> Offer:
+    return Offer(row["id"], row["currency"], row["amount"], row["active"], row["cost"], row["fee"])
 
 
 def _open_order(row: Json) -> OpenOrder:

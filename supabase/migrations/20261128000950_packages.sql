@@ -263,22 +263,31 @@ comment on function public.save_package(text, text, bigint, bigint, text, boolea
   'Adds a package or changes one; active false retires it. On sale for less than cost and fee, or in a currency '
   'without a rate, only with below_cost. Orders that were made keep their price and credits.';
 
+create function keyfund.describe_packages(p_provider text) returns jsonb
+language sql stable set search_path = '' as $$
+  -- A dozen rows: they need no pages.
+  select coalesce(jsonb_agg(
+      to_jsonb(p) || keyfund.earnings(p.credits, p.amount, keyfund.rate_of(p_provider, p.currency))
+      order by p.currency, p.amount, p.id), '[]')
+  from public.credit_packages p;
+$$;
+
 create function public.list_packages(provider text default 'paystack') returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
-#variable_conflict use_column
 begin
   perform keyfund.check_administrator();
-  -- A dozen rows: they need no pages.
-  return coalesce((
-    select jsonb_agg(to_jsonb(p)
-      || keyfund.earnings(p.credits, p.amount, keyfund.rate_of(list_packages.provider, p.currency))
-      order by p.currency, p.amount, p.id)
-    from public.credit_packages p), '[]');
+  return keyfund.describe_packages(provider);
 end;
 $$;
 comment on function public.list_packages(text) is
   'For administrators: all packages with their cost, fee and margin at the rates that count now, in subunits; each '
   'null where it is not known.';
 
+create function public.read_packages(p_provider text) returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select keyfund.describe_packages(p_provider);
+$$;
+comment on function public.read_packages(text) is 'The service''s door to the same, for python -m operate doctor.';
+
 revoke all on function public.set_rate, public.record_rate, public.list_rates, public.save_package,
-  public.list_packages from public, anon, authenticated, service_role;
+  public.list_packages, public.read_packages from public, anon, authenticated, service_role;

@@ -27,7 +27,7 @@ language sql stable set search_path = '' as $$
   where t.reference = read_receipt.reference and t.credited_at is not null and t.paid_amount is not null;
 $$;
 comment on function public.read_receipt(text) is
-  'The receipt of one of the caller''s credited payments, amounts in subunits; null: there is none. The lines (credits, '
-  'fee, beyond: paid beyond the price) add up to paid_amount; total is what is left of it after refunds.';
+  'The receipt of one of the caller''s credited payments, amounts in subunits; null: there is none. The lines '
+  '(credits, fee, beyond: paid beyond the price) add up to paid_amount; total is what is left of it after refunds.';
 
 revoke all on function public.read_receipt from public, anon, authenticated, service_role;

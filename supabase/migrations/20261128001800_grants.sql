@@ -25,7 +25,7 @@ grant execute on function public.claim_probe, public.report_gateway, public.clai
   public.record_route_proof, public.read_routes, public.read_limits, public.list_deletions,
   public.finish_deletions, public.forget_keys, public.record_key_spend, public.retire_keys,
   public.list_uncounted, public.count_share, public.heal_accounts, public.list_missing_triggers,
-  public.record_rate,
+  public.record_rate, public.read_packages,
   public.open_order, public.repeat_order, public.record_checkout, public.refuse_checkout, public.get_payment,
   public.credit_payment, public.observe_payment, public.review_payment, public.claim_verifications,
   public.receive_events, public.claim_events, public.finish_event, public.fail_event, public.replay_inbox,

@@ -114,6 +114,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_drift_report": SIGNED_IN,
     # The operator's commands, and the books.
     "record_rate": SERVICE_ALONE,
+    "read_packages": SERVICE_ALONE,
     "replay_inbox": SERVICE_ALONE,
     "claim_chore": SERVICE_ALONE,
     "finish_chore": SERVICE_ALONE,
