@@ -42,7 +42,8 @@
 --
 -- Lock order, everywhere: the turn to grant, the profile, the wallet, the push, the keys, the transactions. Rows
 -- that others refer to are locked "for no key update", which no foreign key's check waits for. Events and gateways
--- are never waited for while an account is held.
+-- are never waited for while an account is held. Orders, rates and ledger entries are never changed, so nobody
+-- waits for them.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 

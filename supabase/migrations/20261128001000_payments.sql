@@ -1,4 +1,7 @@
--- Money in: orders (each attempt at a checkout is a transaction), credited payments.
+-- Money in: orders, their attempts, credited payments.
+--
+-- An order is made once and frozen; each attempt to pay it at a checkout is a transaction, which its buyer reads.
+-- Orders are in the closed schema, because they know the rate, and so what the sale leaves.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 

@@ -85,8 +85,8 @@ def test_each_attempt_that_is_paid_buys_the_order_s_credits(db: Connection, user
     "change",
     [
         "amount = amount + 1", "credits = credits + 1", "currency = 'USD'", "package_id = 'plus-ngn'",
-        "user_id = gen_random_uuid()", "account_id = gen_random_uuid()", "provider = 'other'", "order_id = gen_random_uuid()",
-        "reference = 'kf-another'",
+        "user_id = gen_random_uuid()", "account_id = gen_random_uuid()", "provider = 'other'",
+        "order_id = gen_random_uuid()", "reference = 'kf-another'",
     ],
 )  # fmt: skip
 def test_no_attempt_departs_from_its_order(two: Connection, user_id: UUID, change: str) -> None:
