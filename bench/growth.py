@@ -58,8 +58,10 @@ SEED = (
          'starter-ngn', 'kf-' || md5('order ' || n), 1600000, 'NGN', 1000, 'success', now(), now(), now(),
          null
        from generate_series(1, %(rows)s) n""",
-    """insert into keyfund.events (provider, fingerprint, event, reference, body, handled_at, next_attempt_at)
-       select 'paystack', md5('event ' || n), 'charge.success', 'kf-' || md5('order ' || n), '{}', now(), null
+    """insert into keyfund.events (provider, fingerprint, event, kind, reference, body, handled_at,
+         next_attempt_at)
+       select 'paystack', md5('event ' || n), 'charge.success', 'payment', 'kf-' || md5('order ' || n), '{}',
+         now(), null
        from generate_series(1, %(rows)s) n""",
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Provider(StrEnum):
-    """Who takes payments; the same names as the database's `keyfund.providers()`."""
+    """Who takes payments; the same names as the database's `keyfund.provider`."""
 
     PAYSTACK = "paystack"
 

@@ -5,17 +5,14 @@
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
-create function keyfund.providers() returns text[]
-language sql immutable set search_path = '' as $$
-  select array['paystack'];
-$$;
-comment on function keyfund.providers() is 'The payment providers that there is a door to.';
+create domain keyfund.provider as text constraint provider_check check (value in ('paystack'));
+comment on domain keyfund.provider is 'A payment provider that there is a door to.';
 
 -- ---------------------------------------------------------------------- rates
 
 create table keyfund.rates (
   id bigint generated always as identity primary key,
-  provider text not null constraint rates_provider_check check (provider = any (keyfund.providers())),
+  provider keyfund.provider not null,
   currency text not null constraint rates_currency_check check (currency ~ '^[A-Z]{3}$'),
   subunits_per_dollar bigint
     constraint rates_subunits_per_dollar_check check (subunits_per_dollar between 1 and 100000000000),
@@ -249,8 +246,7 @@ begin
       active = excluded.active
   returning * into v_package;
   if v_package.active and not coalesce(save_package.below_cost, false) then
-    perform keyfund.check_price(v_package.credits, v_package.amount, v_package.currency, provider)
-    from unnest(keyfund.providers()) provider;
+    perform keyfund.check_price(v_package.credits, v_package.amount, v_package.currency, 'paystack');
   end if;
   return v_package;
 exception when check_violation or not_null_violation then

@@ -11,7 +11,7 @@ create table keyfund.orders (
   id uuid primary key default gen_random_uuid(),
   account_id uuid not null references keyfund.accounts (id),
   user_id uuid not null references public.profiles (id),
-  provider text not null constraint orders_provider_check check (provider = any (keyfund.providers())),
+  provider keyfund.provider not null,
   package_id text not null,
   amount bigint not null constraint orders_amount_check check (amount > 0),
   currency text not null,

@@ -3,22 +3,23 @@
 set local check_function_bodies = off; -- a function may name what a later file makes
 
 create function keyfund.kind_of(p_provider text, p_event text) returns text
-language sql immutable set search_path = '' as $$
-  select case
+language plpgsql immutable set search_path = '' as $$ -- sql would be planned anew for each event
+begin
+  return case
     when p_provider = 'paystack' and p_event = 'charge.success' then 'payment'
     when p_provider = 'paystack' and (p_event like 'refund.%' or p_event like 'charge.dispute.%') then 'reversal'
     else 'other' end;
+end;
 $$;
 comment on function keyfund.kind_of(text, text) is
-  'What a provider''s event is about: a payment, its reversal (a refund or a dispute), or something else. The '
-  'providers'' own names of events are known here alone.';
+  'What an event is about, by the name that its provider gives it. The providers'' names are known here alone.';
 
 create table keyfund.events (
   id bigint generated always as identity primary key,
-  provider text not null constraint events_provider_check check (provider = any (keyfund.providers())),
+  provider keyfund.provider not null,
   fingerprint text not null,
   event text not null,
-  kind text not null generated always as (keyfund.kind_of(provider, event)) stored,
+  kind text not null constraint events_kind_check check (kind in ('payment', 'reversal', 'other')),
   reference text,
   body text not null,
   deliveries integer not null default 1,
@@ -38,6 +39,8 @@ comment on column keyfund.events.fingerprint is
   'The same for the same event, however often it is sent. Of Paystack''s, which have no id: sha256 of their meaning '
   '(canonical JSON).';
 comment on column keyfund.events.event is 'The event''s name, as its provider writes it.';
+comment on column keyfund.events.kind is
+  'What it is about: a payment, its reversal (a refund or a dispute), or something else.';
 comment on column keyfund.events.next_attempt_at is
   'When it is handled (again); while it is being handled, when its lease ends; null: done.';
 alter table keyfund.events enable row level security;
@@ -52,12 +55,13 @@ create function keyfund.receive_event(
 language plpgsql security definer set search_path = '' as $$
 declare
   v_id bigint;
+  v_kind text := keyfund.kind_of(p_provider, p_event);
   v_token uuid := gen_random_uuid();
   v_order public.transactions;
 begin
-  insert into keyfund.events (provider, fingerprint, event, reference, body, next_attempt_at, lease_token)
-  values (p_provider, p_fingerprint, p_event, p_reference, p_body, now() + make_interval(secs => p_lease_seconds),
-    v_token)
+  insert into keyfund.events (provider, fingerprint, event, kind, reference, body, next_attempt_at, lease_token)
+  values (p_provider, p_fingerprint, p_event, v_kind, p_reference, p_body,
+    now() + make_interval(secs => p_lease_seconds), v_token)
   on conflict on constraint events_fingerprint_key do nothing
   returning id into v_id;
   if v_id is null then
@@ -68,7 +72,7 @@ begin
       for update skip locked);
     return jsonb_build_object('new', false);
   end if;
-  if keyfund.kind_of(p_provider, p_event) = 'payment' then
+  if v_kind = 'payment' then
     update public.transactions set webhook_at = now()
     where id = (
       select id from public.transactions
@@ -76,7 +80,7 @@ begin
       for update skip locked)
     returning * into v_order;
   end if;
-  return jsonb_build_object('new', true, 'id', v_id, 'token', v_token, 'kind', keyfund.kind_of(p_provider, p_event),
+  return jsonb_build_object('new', true, 'id', v_id, 'token', v_token, 'kind', v_kind,
     'order', case when v_order.id is not null then to_jsonb(v_order) end);
 end;
 $$;

@@ -8,7 +8,7 @@
 set local check_function_bodies = off; -- a function may name what a later file makes
 
 create table keyfund.disputes (
-  provider text not null constraint disputes_provider_check check (provider = any (keyfund.providers())),
+  provider keyfund.provider not null,
   id bigint not null,
   transaction_id uuid not null references public.transactions (id),
   resolved boolean not null,

@@ -25,8 +25,8 @@ from tests.sql.acting import (
 from tests.support import Connection
 
 OTHER = """
-    create or replace function keyfund.providers() returns text[]
-    language sql immutable set search_path = '' as $$ select array['paystack', 'other'] $$
+    alter domain keyfund.provider drop constraint provider_check;
+    alter domain keyfund.provider add constraint provider_check check (value in ('paystack', 'other'))
 """
 
 

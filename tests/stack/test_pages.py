@@ -96,8 +96,8 @@ async def test_all_packages_are_listed(store: CallerStore, site: Site) -> None:
 
 def test_what_is_leased_is_what_is_handed_over(site: Site) -> None:
     site.db.execute(
-        "insert into keyfund.events (provider, fingerprint, event, body) "
-        "select 'paystack', 'f' || n, 'unknown.event', '{}' from generate_series(1, 1500) n"
+        "insert into keyfund.events (provider, fingerprint, event, kind, body) "
+        "select 'paystack', 'f' || n, 'unknown.event', 'other', '{}' from generate_series(1, 1500) n"
     )
     claimed = site.rpc("claim_events", {"p_limit": 1500, "p_lease_seconds": 60}).json()
     leased = site.db.execute("select count(*) from keyfund.events where lease_token is not null").fetchone()
