@@ -47,13 +47,21 @@ SEED = (
          1 + (n %% 5 = 0)::integer, 1, now(),
          case when n %% 5 = 0 then 'pending' else 'synced' end, now()
        from generate_series(1, %(rows)s) n, lateral (select 'sk-kf-' || md5('key ' || n) as key) s""",
-    """insert into public.transactions (account_id, user_id, package_id, reference, amount, currency, credits,
-         status, credited_at, pushed_at, effective_at, next_verify_at)
-       select md5('account ' || n)::uuid, md5('account ' || n)::uuid, 'starter-ngn',
-         'kf-' || md5('order ' || n), 1600000, 'NGN', 1000, 'success', now(), now(), now(), null
+    """insert into keyfund.orders (id, account_id, user_id, provider, package_id, amount, currency, credits,
+         rate_id)
+       select md5('order ' || n)::uuid, md5('account ' || n)::uuid, md5('account ' || n)::uuid, 'paystack',
+         'starter-ngn', 1600000, 'NGN', 1000, (select max(id) from keyfund.rates where currency = 'NGN')
        from generate_series(1, %(rows)s) n""",
-    """insert into keyfund.paystack_events (fingerprint, event, reference, body, handled_at, next_attempt_at)
-       select md5('event ' || n), 'charge.success', 'kf-' || md5('order ' || n), '{}', now(), null
+    """insert into public.transactions (account_id, user_id, order_id, provider, package_id, reference,
+         amount, currency, credits, status, credited_at, pushed_at, effective_at, next_verify_at)
+       select md5('account ' || n)::uuid, md5('account ' || n)::uuid, md5('order ' || n)::uuid, 'paystack',
+         'starter-ngn', 'kf-' || md5('order ' || n), 1600000, 'NGN', 1000, 'success', now(), now(), now(),
+         null
+       from generate_series(1, %(rows)s) n""",
+    """insert into keyfund.events (provider, fingerprint, event, kind, reference, body, handled_at,
+         next_attempt_at)
+       select 'paystack', md5('event ' || n), 'charge.success', 'payment', 'kf-' || md5('order ' || n), '{}',
+         now(), null
        from generate_series(1, %(rows)s) n""",
 )  # fmt: skip
 
@@ -126,7 +134,9 @@ class Shelf:
                 }
             ]
         )
-        return self._undone("service_role", None, f"select public.receive_events('{event}')", expected=1)
+        return self._undone(
+            "service_role", None, f"select public.receive_events('paystack', '{event}')", expected=1
+        )
 
     def _undone(self, role: str, user_id: str | None, statement: str, expected: int | None = None) -> float:
         """Milliseconds that a statement takes, acting as that role; rolled back afterwards."""

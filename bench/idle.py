@@ -23,7 +23,7 @@ IMPORTS = {
     "webhook": "import fastapi, supabase, uvicorn",
     "worker": "import apscheduler.schedulers.asyncio, supabase",
 }
-HANDLED = "select not exists (select from keyfund.paystack_events where handled_at is null)"
+HANDLED = "select not exists (select from keyfund.events where handled_at is null)"
 COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = 'keyfund'"
 
 

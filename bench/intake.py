@@ -17,7 +17,7 @@ CONNECTIONS = (1, 8, 32)
 CREDITED = """
     select not exists (select from public.transactions where reference = any(%s) and credited_at is null)"""
 HANDLED = """
-    select not exists (select from keyfund.paystack_events
+    select not exists (select from keyfund.events
     where handled_at is null and reference = any(%s) and next_attempt_at < now() + interval '5 minutes')"""
 
 
@@ -85,7 +85,7 @@ def describe(connections: int, sql: list[float], rpc: list[Load], webhook: list[
 
 
 def store(scene: Scene, paid: Paid) -> Shot:
-    return scene.rpc("receive_events", events=[arguments(paid)])
+    return scene.rpc("receive_events", provider="paystack", events=[arguments(paid)])
 
 
 def arguments(paid: Paid) -> Json:
@@ -104,7 +104,7 @@ def fingerprint(paid: Paid) -> str:
 
 async def call_sql(scene: Scene, paid: list[Paid], connections: int) -> Load:
     """The function alone, over so many connections to the database."""
-    query = "select public.receive_events(%s)"
+    query = "select public.receive_events('paystack', %s)"
     url = scene.stack.superuser_url("keyfund")
     pool = [await psycopg.AsyncConnection.connect(url, autocommit=True) for _ in range(connections)]
 
@@ -131,7 +131,9 @@ async def _settle(wire: Wire, paid: Paid) -> None:
 
 
 async def credit_bare(wire: Wire, paid: Paid, lease_seconds: int | None = None) -> Json:
-    event = (await wire.rpc("receive_events", events=[arguments(paid)]))[fingerprint(paid)]
+    event = (await wire.rpc("receive_events", provider="paystack", events=[arguments(paid)]))[
+        fingerprint(paid)
+    ]
     verified = (await wire.paystack("GET", f"/transaction/verify/{paid.reference}"))["data"]
     credited: Json = await wire.rpc(
         "credit_payment",

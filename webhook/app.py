@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse
 
 from core.assembly import Assembly, assemble
+from core.domain.payments import Provider
 from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.settings import Settings
@@ -50,7 +51,10 @@ def build_app(settings: Settings) -> FastAPI:
         async with assemble(settings) as parts:
             await _check_installation(app, parts)
             app.state.services = Services(
-                parts, TokenVerifier(settings, parts.supabase), Background(), Inbox(parts.store)
+                parts,
+                TokenVerifier(settings, parts.supabase),
+                Background(),
+                Inbox(parts.store, Provider.PAYSTACK),
             )
             yield
             await app.state.services.background.finish(seconds=settings.litellm_timeout_seconds)

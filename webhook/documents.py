@@ -47,7 +47,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "credit_value_differs": (409, "CREDIT_VALUE_CENTS is 3 here, but the database was set up with 2."),
     "email_missing": (
         409,
-        "Add an e-mail address to your account first: Paystack sends its receipt there.",
+        "Add an e-mail address to your account first: the payment's receipt is sent there.",
     ),
     "key_revoked": (409, "This key is revoked for good. Create a new one."),
     "key_not_synced": (409, "LiteLLM does not know this key yet: there is nothing to replace."),

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from core.domain.payments import Event
+from core.domain.payments import Event, Provider
 from core.errors import KeyfundError, RefusedError, TransientError
 from core.logs import get_logger
 from core.store import ServiceStore
@@ -15,8 +15,8 @@ log = get_logger()
 LANES = 2
 MOST_EVENTS = 100
 MOST_BYTES = 1_000_000
-MOST_WAITING = 500  # more than that and the database is in trouble: Paystack comes again
-WAIT_SECONDS = 20  # Paystack gives up after about 30
+MOST_WAITING = 500  # more than that and the database is in trouble: the sender comes again
+WAIT_SECONDS = 20  # Paystack, the least patient, gives up after about 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,13 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Inbox:
-    """Stores events. While a call is on its way, what comes meanwhile waits and goes with the next, as one.
+    """Stores a provider's events. While a call is on its way, what comes meanwhile goes with the next one.
 
     A crowd thus costs few transactions, and a single event waits for nobody.
     """
 
     store: ServiceStore
+    provider: Provider
     waiting: deque[_Waiting] = field(default_factory=deque)
     lanes: set[asyncio.Task[None]] = field(default_factory=set)
     running: int = 0
@@ -81,7 +82,7 @@ class Inbox:
 
     async def _store(self, batch: Sequence[_Waiting]) -> None:
         try:
-            received = await self.store.receive_events([one.delivery for one in batch])
+            received = await self.store.receive_events(self.provider, [one.delivery for one in batch])
         except Exception as error:  # noqa: BLE001 (whatever it is, nobody may be left waiting for it)
             if isinstance(error, RefusedError) and len(batch) > 1:
                 # It stored nothing because of one of them, perhaps: the others must not suffer for it.

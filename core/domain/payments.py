@@ -6,8 +6,22 @@ from datetime import datetime
 from enum import StrEnum
 
 
+class Provider(StrEnum):
+    """Who takes payments; the same names as the database's `keyfund.provider`."""
+
+    PAYSTACK = "paystack"
+
+
+class Kind(StrEnum):
+    """What an event is about, whatever its provider calls it."""
+
+    PAYMENT = "payment"
+    REVERSAL = "reversal"
+    OTHER = "other"
+
+
 class Bearer(StrEnum):
-    """Who bears Paystack's fee, where the operator has said it."""
+    """Who bears the provider's fee, where the operator has said it."""
 
     BUYER = "buyer"
     MERCHANT = "merchant"
@@ -15,7 +29,10 @@ class Bearer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A signed delivery. ``fingerprint`` is the same for the same meaning, however the bytes are written."""
+    """A signed delivery. ``fingerprint`` is the same for the same meaning, however the bytes are written.
+
+    ``name`` is what its provider calls it.
+    """
 
     name: str
     reference: str | None
@@ -34,17 +51,30 @@ class Order:
     credits: int
     status: str
     provider_id: int | None
+    provider: Provider = Provider.PAYSTACK
     credited: bool = False
     refused: bool = False
     """An administrator decided that it buys nothing."""
     standing: str = "pending"
     borne_fee: int | None = None
-    """What of the payment was Paystack's fee, in subunits; None: Paystack was not asked yet."""
+    """What of the payment was the provider's fee, in subunits; None: the provider was not asked yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A package with what a sale of it leaves, in subunits of its currency; None: not known."""
+
+    id: str
+    currency: str
+    amount_subunits: int
+    active: bool
+    cost_subunits: int | None
+    fee_subunits: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """A dispute as Paystack shows it; ``refund_subunits`` is what a lost one gave back, None: all."""
+    """A dispute as the provider shows it; ``refund_subunits`` is what a lost one gave back, None: all."""
 
     id: int
     reference: str | None
@@ -55,7 +85,7 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund as Paystack shows it; ``dispute_id`` tells the dispute that it belongs to."""
+    """A refund as the provider shows it; ``dispute_id`` tells the dispute that it belongs to."""
 
     subunits: int
     processed: bool
@@ -88,7 +118,7 @@ class Refunds:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What Paystack says of a reference when asked. Amounts in subunits of the currency."""
+    """What the provider says of a reference when asked. Amounts in subunits of the currency."""
 
     reference: str
     status: str
@@ -100,7 +130,7 @@ class Verified:
     paid_at: datetime | None
     fees_subunits: int | None = None
     complete: bool = True
-    """Whether each amount that Paystack names is one: a whole number of subunits."""
+    """Whether each amount that the provider names is one: a whole number of subunits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +165,10 @@ class Review:
 def judge(
     order: Order, verified: Verified, mode: str, bearer: Bearer | None = None
 ) -> Credit | Observe | Review:
-    """Decide by what Paystack says when asked, never by an event's payload.
+    """Decide by what the provider says when asked, never by an event's payload.
 
     The amount may exceed the price (fees passed to the customer), so the test is "at least"; what was
-    *requested*, where Paystack tells, has to be the price itself, or the buyer changed it.
+    *requested*, where the provider tells, has to be the price itself, or the buyer changed it.
     """
     if verified.status != "success":
         return Observe(verified.status)
@@ -151,9 +181,9 @@ def judge(
 
 
 def borne_fee(order: Order, verified: Verified, bearer: Bearer | None) -> int:
-    """What the buyer paid for Paystack's fee, in subunits.
+    """What the buyer paid for the provider's fee, in subunits.
 
-    Paystack does not say who bears it. Where the operator does, that holds. Else what was paid beyond what
+    A provider does not say who bears it. Where the operator does, that holds. Else what was paid beyond what
     was requested tells: it is the fee where it equals it, and a bank transfer of too much where it does not.
     """
     requested = order.amount_subunits if verified.requested_subunits is None else verified.requested_subunits

@@ -1,6 +1,6 @@
 """Opening a checkout: the order is ours first, Paystack hears of it second."""
 
-from core.domain.payments import Order
+from core.domain.payments import Order, Provider
 from core.errors import RefusedError, TransientError
 from core.logs import get_logger
 from core.payments.paystack import Checkout, Paystack
@@ -23,7 +23,7 @@ async def open_checkout(
         RefusedError: no such package, another price, no e-mail, suspended, or Paystack will not open it.
         TransientError: Paystack or the database is away.
     """
-    opened = await store.open_order(user_id, wish)
+    opened = await store.open_order(Provider.PAYSTACK, user_id, wish)
     for attempt in range(1, ATTEMPTS + 1):
         order = opened.order
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.domain.books import Book, Check, Difference, PaidBook, Report, Tally, compare_account
-from core.domain.payments import Dispute, Refunds, Verified
+from core.domain.payments import Dispute, Provider, Refunds, Verified
 from core.domain.pushes import Reading, Spender
 from core.errors import KeyfundError, RefusedError
 from core.flows.holders import Holders
@@ -92,7 +92,7 @@ class Reconciler:
     ) -> list[str]:
         """Count what agrees, and return the references of what does not at the first sight."""
         tally = report.tallies[Check.PAYSTACK]
-        named = await self.store.list_paid(since, until)
+        named = await self.store.list_paid(Provider.PAYSTACK, since, until)
         ours = await self.store.read_payments(sorted({*theirs, *named}))
         for reference in theirs.keys() - ours.keys():
             _add(report.others, theirs[reference].currency, theirs[reference].paid)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.domain.payments import Bearer, Credit, Observe, Order, Review, borne_fee, judge
+from core.domain.payments import Bearer, Credit, Kind, Observe, Order, Review, borne_fee, judge
 from core.errors import KeyfundError, TransientError
 from core.flows.push import Pusher
 from core.logs import get_logger
@@ -15,8 +15,6 @@ from core.store import ServiceStore
 from core.store.payments import ClaimedEvent, Measured
 
 log = get_logger()
-CHARGE_SUCCESS = "charge.success"
-REVERSALS = ("refund.", "charge.dispute.")
 
 
 class Settled(StrEnum):
@@ -56,7 +54,7 @@ class Settler:
     async def handle_event(self, event: ClaimedEvent) -> bool:
         """Handle a stored event to its end, or record why not and leave it for the next try.
 
-        Charges, refunds and disputes have an effect; every other event is kept.
+        Payments, refunds and disputes have an effect; every other event is kept.
 
         Raises:
             KeyfundError: the database could not record the end; its lease runs out and it is done again.
@@ -81,11 +79,11 @@ class Settler:
         return await self.store.finish_event(event, outcome)
 
     async def _effect(self, event: ClaimedEvent) -> str:
-        if event.name != CHARGE_SUCCESS and not event.name.startswith(REVERSALS):
+        if event.kind is Kind.OTHER:
             return "kept"
         if event.reference is None:
             return Settled.NOT_OURS
-        if event.name != CHARGE_SUCCESS:
+        if event.kind is Kind.REVERSAL:
             return await self.settle_reversals(event.reference)
         settled = await self.settle(event.reference, event)
         if settled is Settled.NOT_PAID:

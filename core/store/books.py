@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from core.domain.books import Book, Check, Difference, PaidBook, Report
+from core.domain.payments import Provider
 from core.errors import RefusedError
 from core.store.calls import Functions, Json
 
@@ -56,8 +57,8 @@ class BookStore(Functions):
         """One account, as it is now."""
         return _book(await self._call("read_book", account_id=user_id))
 
-    async def list_paid(self, since: datetime, until: datetime) -> list[str]:
-        """References of all orders of that time which we hold to be paid.
+    async def list_paid(self, provider: Provider, since: datetime, until: datetime) -> list[str]:
+        """References of all orders of that time which we hold to be paid with that provider.
 
         Raises:
             RefusedError: fewer came than there are.
@@ -67,7 +68,9 @@ class BookStore(Functions):
         window = {"from": since.isoformat(), "until": until.isoformat()}
         while True:
             after = references[-1] if references else None
-            page = await self._call("list_paid", after=after, limit=PAYMENTS_PER_PAGE, **window)
+            page = await self._call(
+                "list_paid", provider=provider, after=after, limit=PAYMENTS_PER_PAGE, **window
+            )
             expected = page["total"] if expected is None else expected
             if not page["references"]:
                 _check_count("payments", len(references), expected)

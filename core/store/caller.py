@@ -89,10 +89,10 @@ class CallerStore:
         rows = await execute(self._rest.from_("transactions").select("*").eq("reference", reference))
         return rows[0] if rows else None
 
-    async def get_email(self) -> str | None:
-        """The caller's address, as their profile has it."""
-        rows = await execute(self._rest.from_("profiles").select("email"))
-        return rows[0]["email"] if rows else None
+    async def read_receipt(self, reference: str) -> Json | None:
+        """The receipt of a payment, if it is the caller's and credited."""
+        receipt: Json | None = await execute(self._rest.rpc("read_receipt", {"reference": reference}))
+        return receipt
 
     async def create_key(self, limits: Json) -> Json:
         return await self._key("create_virtual_key", limits)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.domain.payments import Credit, Dispute, Event, Order, Refunds, Review
+from core.domain.payments import Credit, Dispute, Event, Kind, Offer, Order, Provider, Refunds, Review
 from core.domain.pushes import Push
 from core.errors import TransientError
 from core.store.calls import Functions, Json
@@ -19,6 +19,7 @@ class ClaimedEvent:
     id: int
     token: str
     name: str
+    kind: Kind
     reference: str | None
     order: Order | None = None
 
@@ -77,9 +78,13 @@ class ChosenEvents:
 
 
 class PaymentStore(Functions):
-    """Orders, what Paystack says of them, and its events."""
+    """Orders, what the providers say of them, and their events."""
 
-    async def open_order(self, user_id: str, wish: Wish) -> OpenOrder:
+    async def read_offers(self, provider: Provider) -> list[Offer]:
+        """All packages, with what a sale of each leaves at the rates that count now."""
+        return [_offer(row) for row in await self._call("read_packages", provider=provider)]
+
+    async def open_order(self, provider: Provider, user_id: str, wish: Wish) -> OpenOrder:
         """Freeze a package's price and credits in a first attempt, if they are those that are expected."""
         row = await self._call(
             "open_order",
@@ -87,6 +92,7 @@ class PaymentStore(Functions):
             package_id=wish.package_id,
             amount=wish.amount_subunits,
             credits=wish.credits,
+            provider=provider,
         )
         return _open_order(row)
 
@@ -193,12 +199,13 @@ class PaymentStore(Functions):
         return list(await self._call("list_uncredited", references=list(references)))
 
     async def list_changed_reversals(
-        self, refunds: Mapping[int, Refunds], disputes: Sequence[Dispute]
+        self, provider: Provider, refunds: Mapping[int, Refunds], disputes: Sequence[Dispute]
     ) -> list[str]:
-        """Our payments with refunds (by Paystack's transaction id) or disputes not counted yet."""
+        """Our payments with refunds (by the provider's id of the payment) or disputes not counted yet."""
         return list(
             await self._call(
                 "list_changed_reversals",
+                provider=provider,
                 refunds=[
                     {
                         "provider_id": one,
@@ -220,13 +227,16 @@ class PaymentStore(Functions):
 
     # ------------------------------------------------------------------ inbox
 
-    async def receive_events(self, deliveries: Sequence[Delivery]) -> list[ClaimedEvent | None]:
-        """Store events, each of another fingerprint, all or none. None: a repetition.
+    async def receive_events(
+        self, provider: Provider, deliveries: Sequence[Delivery]
+    ) -> list[ClaimedEvent | None]:
+        """Store a provider's events, each of another fingerprint, all or none. None: a repetition.
 
         The first receiver of an event is the one to handle it.
         """
         rows = await self._call(
             "receive_events",
+            provider=provider,
             events=[
                 {
                     "fingerprint": one.event.fingerprint,
@@ -271,7 +281,7 @@ class PaymentStore(Functions):
 def _received(rows: Any, event: Event) -> ClaimedEvent | None:
     row = rows.get(event.fingerprint) if isinstance(rows, dict) else None
     if not isinstance(row, dict) or "new" not in row:
-        # Something in between answered: never tell Paystack that this is stored.
+        # Something in between answered: never tell its sender that this is stored.
         raise TransientError("database_unavailable", "The database cannot be reached.")
     if not row["new"]:
         return None
@@ -280,7 +290,7 @@ def _received(rows: Any, event: Event) -> ClaimedEvent | None:
 
 def _claimed(row: Json, name: str, reference: str | None) -> ClaimedEvent:
     order = _order(row["order"]) if row.get("order") else None
-    return ClaimedEvent(row["id"], row["token"], name, reference, order)
+    return ClaimedEvent(row["id"], row["token"], name, Kind(row["kind"]), reference, order)
 
 
 def _order(row: Json) -> Order:
@@ -292,11 +302,16 @@ def _order(row: Json) -> Order:
         credits=row["credits"],
         status=row["status"],
         provider_id=row["provider_id"],
+        provider=Provider(row["provider"]),
         credited=row["credited_at"] is not None,
         refused=row["decided_at"] is not None and row["credited_at"] is None,
         standing=row["standing"],
         borne_fee=row["borne_fee"],
     )
+
+
+def _offer(row: Json) -> Offer:
+    return Offer(row["id"], row["currency"], row["amount"], row["active"], row["cost"], row["fee"])
 
 
 def _open_order(row: Json) -> OpenOrder:

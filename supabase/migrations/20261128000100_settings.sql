@@ -4,11 +4,11 @@
 --
 -- A person signs up at Supabase and gets an account. The account has a ledger of credits, and a wallet: what
 -- LiteLLM may let it spend. The wallet and the account's keys are pushed to LiteLLM, whose spend comes back as
--- usage. Credits are bought with Paystack.
+-- usage. Credits are bought at a payment provider: Paystack.
 --
---   auth.users -> profiles, accounts <- credit_ledger <- transactions <- paystack_events
---                        |    ^
---                        v    usage
+--   auth.users -> profiles, accounts <- credit_ledger <- transactions <- events
+--                        |    ^                               |
+--                        v    usage                         orders
 --         wallets, virtual_keys, pushed together to LiteLLM
 --
 -- Read the files in their order:
@@ -22,9 +22,11 @@
 --   own_keys        what owners do with their keys
 --   strings         rotation, and the cap over all strings of a key
 --   sign_up         from a Supabase user to an account and its grant
---   payments        packages, orders, credited payments
---   inbox           Paystack's events
+--   packages        what is on sale, and what a sale leaves after cost and fee
+--   payments        orders, their attempts, credited payments
+--   inbox           the providers' events
 --   reversals       refunds and disputes
+--   receipts        what a payment was for
 --   sync            claim an account, push it, finish
 --   resync          what failed, pushed once more
 --   usage           what was spent: booked, and kept by day
@@ -40,7 +42,8 @@
 --
 -- Lock order, everywhere: the turn to grant, the profile, the wallet, the push, the keys, the transactions. Rows
 -- that others refer to are locked "for no key update", which no foreign key's check waits for. Events and gateways
--- are never waited for while an account is held.
+-- are never waited for while an account is held. Orders, rates and ledger entries are never changed, so nobody
+-- waits for them.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
@@ -48,6 +51,15 @@ create schema keyfund;
 revoke all on schema keyfund from public;
 
 -- ------------------------------------------------------------------- settings
+
+create function keyfund.are_names(p_names text[]) returns boolean
+language sql immutable set search_path = '' as $$
+  select cardinality(p_names) > 0 and array_ndims(p_names) = 1 and not exists (
+    select from unnest(p_names) name
+    where (name ~ '^\S([^[:cntrl:]]*\S)?$' and name !~ '[[:cntrl:]]' and length(name) <= 256) is not true);
+$$;
+comment on function keyfund.are_names(text[]) is
+  'Whether this is a list of at least one name, and each is written without spaces around it; null: unknown.';
 
 create table keyfund.settings (
   id boolean primary key default true check (id),
@@ -58,7 +70,7 @@ create table keyfund.settings (
   open_orders_per_hour integer not null default 20
     constraint settings_open_orders_per_hour_check check (open_orders_per_hour between 1 and 1000000),
   large_adjustment_credits bigint not null default 10000
-    constraint settings_large_adjustment_credits_check check (large_adjustment_credits > 0),
+    constraint settings_large_adjustment_credits_check check (large_adjustment_credits between 1 and 1000000000),
   -- the sign-up grant
   signup_credits integer not null default 500
     constraint settings_signup_credits_check check (signup_credits between 0 and 1000000000),
@@ -76,16 +88,16 @@ create table keyfund.settings (
     constraint settings_key_tpm_limit_check check (key_tpm_limit > 0),
   key_max_parallel integer not null default 10
     constraint settings_key_max_parallel_check check (key_max_parallel between 1 and 1000),
-  open_routes text[] not null default '{chat,completions,embeddings}',
+  -- A key without any route in LiteLLM may call all of them. Which names there are is checked in routes.
+  open_routes text[] not null default '{chat,completions,embeddings}'
+    constraint settings_open_routes_check check (keyfund.are_names(open_routes)),
   -- ceilings
   keys_per_account integer not null default 20
     constraint settings_keys_per_account_check check (keys_per_account between 1 and 1000000),
   most_rpm_limit integer constraint settings_most_rpm_limit_check check (most_rpm_limit > 0),
   most_tpm_limit integer constraint settings_most_tpm_limit_check check (most_tpm_limit > 0),
   most_max_budget integer constraint settings_most_max_budget_check check (most_max_budget >= 0),
-  allowed_models text[] constraint settings_allowed_models_check check (
-    cardinality(allowed_models) > 0
-    and array_position(allowed_models, null) is null and array_position(allowed_models, '') is null),
+  allowed_models text[] constraint settings_allowed_models_check check (keyfund.are_names(allowed_models)),
   account_rpm_limit integer constraint settings_account_rpm_limit_check check (account_rpm_limit > 0),
   account_tpm_limit integer constraint settings_account_tpm_limit_check check (account_tpm_limit > 0),
   account_max_parallel integer not null default 20
@@ -106,7 +118,8 @@ create table keyfund.settings (
     constraint settings_parking_refusals_check check (parking_refusals between 1 and 1000),
   spend_settles_seconds integer not null default 30
     constraint settings_spend_settles_seconds_check check (spend_settles_seconds between 1 and 3600),
-  nightly_at time not null default '03:00',
+  nightly_at time not null default '03:00'
+    constraint settings_nightly_at_check check (nightly_at < '24:00'),
   redact_events_after_days integer not null default 30
     constraint settings_redact_events_after_days_check check (redact_events_after_days between 1 and 36500),
   keep_revoked_days integer not null default 30

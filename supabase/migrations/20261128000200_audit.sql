@@ -1,4 +1,5 @@
--- Who did what to which account or key, and when. Append-only; owners see their own, administrators all.
+-- Who did what to which account or key, who changed what the operator sets, and when. Append-only; owners see
+-- their own, administrators all.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
@@ -13,11 +14,13 @@ create table public.audit_log (
   details jsonb not null default '{}'
 );
 comment on table public.audit_log is
-  'What people and the system did to accounts and keys. Never a key string, never a name or an address.';
+  'What people and the system did to accounts, keys, settings, administrators, packages and rates. Never a key '
+  'string, never a person''s name or address.';
 comment on column public.audit_log.actor_id is
   'The Supabase user who called; null: nobody did, a trigger or an operator''s SQL.';
 comment on column public.audit_log.account_id is
-  'No foreign key: checking it would lock the profile, after locks that come later in line.';
+  'Null: it is about no account. No foreign key: checking it would lock the profile, after locks that come later '
+  'in line.';
 comment on column public.audit_log.details is 'What changed: the new limits, the reason, the ids.';
 alter table public.audit_log enable row level security;
 revoke all on public.audit_log from public, anon, authenticated, service_role;
@@ -38,9 +41,7 @@ $$;
 create trigger audit_log_is_append_only before update or delete or truncate on public.audit_log
   for each statement execute function keyfund.refuse_audit_change();
 
-create function keyfund.note(
-  p_action text, p_account_id uuid, p_key_id uuid default null, p_details jsonb default '{}'
-) returns void
+create function keyfund.write_down(p_action text, p_account_id uuid, p_key_id uuid, p_details jsonb) returns void
 language sql set search_path = '' as $$
   insert into public.audit_log (actor, actor_id, action, account_id, key_id, details)
   select case
@@ -49,7 +50,14 @@ language sql set search_path = '' as $$
       when (select auth.uid()) = p_account_id then 'owner'
       else 'administrator' end,
     (select auth.uid()), p_action, p_account_id, p_key_id,
-    jsonb_strip_nulls(jsonb_build_object('reason', nullif(current_setting('keyfund.reason', true), '')) || p_details);
+    jsonb_strip_nulls(jsonb_build_object('reason', nullif(current_setting('keyfund.reason', true), ''))) || p_details;
+$$;
+
+create function keyfund.note(
+  p_action text, p_account_id uuid, p_key_id uuid default null, p_details jsonb default '{}'
+) returns void
+language sql set search_path = '' as $$
+  select keyfund.write_down(p_action, p_account_id, p_key_id, jsonb_strip_nulls(p_details));
 $$;
 comment on function keyfund.note(text, uuid, uuid, jsonb) is
   'Writes down what the caller does, in the transaction in which it is done.';
@@ -91,6 +99,58 @@ comment on function keyfund.refuse_list() is
   'refused.';
 create trigger audit_log_refuses_lists before insert on public.audit_log
   for each statement execute function keyfund.refuse_list();
+
+-- ----------------------------------------------- what the operator has changed
+-- Settings, administrators, packages and rates: each change leaves a line with the old and the new value of every
+-- column that changed, whether a function made it or SQL. These lines belong to no account.
+
+create function keyfund.describe_change(p_old jsonb, p_new jsonb, p_hidden text[]) returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_object_agg(name, case
+    when p_old is null then jsonb_build_object('new', p_new -> name)
+    when p_new is null then jsonb_build_object('old', p_old -> name)
+    else jsonb_build_object('old', p_old -> name, 'new', p_new -> name) end)
+  from jsonb_object_keys(coalesce(p_new, p_old)) name
+  where p_old -> name is distinct from p_new -> name and name <> all (p_hidden);
+$$;
+comment on function keyfund.describe_change(jsonb, jsonb, text[]) is
+  'By column: its old and its new value, where they differ. Null: nothing changed but what is hidden.';
+
+create function keyfund.audit_change() returns trigger
+language plpgsql set search_path = '' as $$
+declare
+  v_old jsonb := to_jsonb(old);
+  v_new jsonb := to_jsonb(new);
+  v_changes jsonb := keyfund.describe_change(v_old, v_new, tg_argv[2:]);
+  v_deed text := case tg_op when 'INSERT' then 'added' when 'UPDATE' then 'changed' else 'removed' end;
+begin
+  if v_changes is not null then
+    perform keyfund.write_down(tg_argv[0] || '_' || v_deed, null, null,
+      jsonb_build_object('changes', v_changes)
+        || jsonb_strip_nulls(jsonb_build_object(tg_argv[0], coalesce(v_new, v_old) -> tg_argv[1])));
+  end if;
+  return null;
+end;
+$$;
+comment on function keyfund.audit_change() is
+  'Writes down a change of this row. Arguments: what a row is, the column that names it, and the columns whose '
+  'values nobody may read.';
+
+create function keyfund.refuse_truncate() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  raise exception 'delete the rows of % instead: each is written down then', tg_table_name;
+end;
+$$;
+
+create trigger settings_changes_are_audited after insert or update or delete on keyfund.settings
+  for each row execute function keyfund.audit_change('settings', '', 'id', 'installation_id');
+create trigger settings_are_not_truncated before truncate on keyfund.settings
+  for each statement execute function keyfund.refuse_truncate();
+create trigger administrators_changes_are_audited after insert or update or delete on keyfund.administrators
+  for each row execute function keyfund.audit_change('administrator', 'user_id', 'created_at');
+create trigger administrators_are_not_truncated before truncate on keyfund.administrators
+  for each statement execute function keyfund.refuse_truncate();
 
 -- ------------------------------------------------------- how often in an hour
 -- How often in an hour an account may do what it could repeat without end: each such act writes a line here, and

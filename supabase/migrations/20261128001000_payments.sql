@@ -1,93 +1,44 @@
--- Money in: packages, orders (each attempt at a checkout is a transaction), credited payments.
+-- Money in: orders, their attempts, credited payments.
+--
+-- An order is made once and frozen; each attempt to pay it at a checkout is a transaction, which its buyer reads.
+-- Orders are in the closed schema, because they know the rate, and so what the sale leaves.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
--- ------------------------------------------------ packages and what they cost
+-- --------------------------------------------------------------------- orders
 
-create table keyfund.currency_rates (
-  currency text primary key constraint currency_rates_currency_check check (currency ~ '^[A-Z]{3}$'),
-  subunits_per_dollar bigint not null constraint currency_rates_subunits_check check (subunits_per_dollar > 0)
+create table keyfund.orders (
+  id uuid primary key default gen_random_uuid(),
+  account_id uuid not null references keyfund.accounts (id),
+  user_id uuid not null references public.profiles (id),
+  provider keyfund.provider not null,
+  package_id text not null,
+  amount bigint not null constraint orders_amount_check check (amount > 0),
+  currency text not null,
+  credits bigint not null constraint orders_credits_check check (credits > 0),
+  rate_id bigint references keyfund.rates (id),
+  created_at timestamptz not null default now(),
+  constraint orders_facts_key unique (id, account_id, user_id, provider, package_id, amount, currency, credits)
 );
-comment on table keyfund.currency_rates is
-  'What an operator takes a US dollar to be worth, in subunits of each currency (kobo, pesewas, cents). Change it '
-  'with SQL.';
-alter table keyfund.currency_rates enable row level security;
+comment on table keyfund.orders is
+  'What somebody ordered, frozen when they did: price, credits, and the rate at which they were sold.';
+comment on column keyfund.orders.user_id is 'The person who ordered, for the account.';
+comment on column keyfund.orders.rate_id is
+  'The rate that counted then: with it cost, fee and margin are known. Null: there was none.';
+comment on constraint orders_facts_key on keyfund.orders is
+  'What an attempt refers to: it has its order''s owner, price and credits, and no others.';
+alter table keyfund.orders enable row level security;
+create index orders_account_id_idx on keyfund.orders (account_id, created_at desc);
+create index orders_user_id_idx on keyfund.orders (user_id);
 
-insert into keyfund.currency_rates (currency, subunits_per_dollar) values ('USD', 100);
-
-create table public.credit_packages (
-  id text primary key constraint credit_packages_id_check check (id ~ '^[a-z0-9-]{1,50}$'),
-  name text not null,
-  credits bigint not null constraint credit_packages_credits_check check (credits between 1 and 1000000000),
-  amount bigint not null constraint credit_packages_amount_check check (amount between 1 and 100000000000),
-  currency text not null constraint credit_packages_currency_check check (currency ~ '^[A-Z]{3}$'),
-  active boolean not null default true,
-  created_at timestamptz not null default now()
-);
-comment on table public.credit_packages is
-  'What can be bought. Changing one leaves orders alone: they froze their price and credits.';
-comment on column public.credit_packages.amount is 'Price in subunits of the currency: kobo, pesewas, cents.';
-alter table public.credit_packages enable row level security;
-revoke all on public.credit_packages from public, anon, authenticated, service_role;
-grant select on public.credit_packages to authenticated, service_role;
-create policy "people see what is on sale" on public.credit_packages
-  for select to authenticated using (active or (select public.is_administrator()));
-
-create function keyfund.cost_of(p_credits bigint, p_currency text) returns bigint
-language sql stable set search_path = '' as $$
-  select ceil(p_credits::numeric * s.credit_value_cents * r.subunits_per_dollar / 100)::bigint
-  from keyfund.settings s, keyfund.currency_rates r where r.currency = p_currency;
-$$;
-comment on function keyfund.cost_of(bigint, text) is
-  'What the credits are worth at LiteLLM, in subunits; null: there is no rate.';
-
-create function keyfund.check_price(p_credits bigint, p_amount bigint, p_currency text) returns void
-language plpgsql stable set search_path = '' as $$
-declare
-  v_cost bigint := keyfund.cost_of(p_credits, p_currency);
+create function keyfund.refuse_other_order() returns trigger
+language plpgsql set search_path = '' as $$
 begin
-  if v_cost is null then
-    perform keyfund.refuse(409, 'rate_missing', format(
-      'There is no rate for %s: nobody can tell whether %s covers %s credits. Sell it all the same with below_cost.',
-      p_currency, keyfund.price_text(p_amount, p_currency), p_credits));
-  elsif p_amount < v_cost then
-    perform keyfund.refuse(409, 'below_cost', format(
-      '%s credits cost %s at your rate, and the price is %s. Sell them all the same with below_cost.',
-      p_credits, keyfund.price_text(v_cost, p_currency), keyfund.price_text(p_amount, p_currency)));
-  end if;
+  raise exception 'an order''s price, credits, owner and reference are frozen';
 end;
 $$;
-
-create function public.save_package(
-  id text, name text, credits bigint, amount bigint, currency text, active boolean default true,
-  below_cost boolean default false
-) returns public.credit_packages
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
-declare
-  v_package public.credit_packages;
-begin
-  perform keyfund.check_administrator();
-  insert into public.credit_packages (id, name, credits, amount, currency, active)
-  values (save_package.id, save_package.name, save_package.credits, save_package.amount, save_package.currency,
-    save_package.active)
-  on conflict (id) do update
-  set name = excluded.name, credits = excluded.credits, amount = excluded.amount, currency = excluded.currency,
-      active = excluded.active
-  returning * into v_package;
-  if v_package.active and not coalesce(save_package.below_cost, false) then
-    perform keyfund.check_price(v_package.credits, v_package.amount, v_package.currency);
-  end if;
-  perform keyfund.note('package_saved', null, null, to_jsonb(v_package) - 'created_at');
-  return v_package;
-exception when check_violation or not_null_violation then
-  perform keyfund.refuse(400, 'invalid_package',
-    'id: small letters, digits, hyphens; credits and amount (in subunits): above 0; currency: three capital letters.');
-end;
-$$;
-comment on function public.save_package(text, text, bigint, bigint, text, boolean, boolean) is
-  'Adds a package or changes one; active false retires it. On sale below cost, or in a currency without a rate, '
-  'only with below_cost. Orders that were made keep their price and credits.';
+create trigger orders_are_frozen before update or delete or truncate on keyfund.orders
+  for each statement execute function keyfund.refuse_other_order();
 
 -- --------------------------------------------------------------- transactions
 
@@ -95,7 +46,8 @@ create table public.transactions (
   id uuid primary key default gen_random_uuid(),
   account_id uuid not null references keyfund.accounts (id),
   user_id uuid not null references public.profiles (id),
-  order_id uuid not null default gen_random_uuid(),
+  order_id uuid not null,
+  provider text not null,
   package_id text not null,
   reference text not null constraint transactions_reference_key unique
     constraint transactions_reference_check check (reference ~ '^[A-Za-z0-9.=-]{1,100}$'),
@@ -108,7 +60,7 @@ create table public.transactions (
   authorization_url text,
   access_code text,
   provider_status text,
-  provider_id bigint constraint transactions_provider_id_key unique,
+  provider_id bigint,
   paid_amount bigint,
   paid_currency text,
   paid_at timestamptz,
@@ -142,11 +94,15 @@ create table public.transactions (
     when status = 'needs_review' then 'under_review'
     when credited_at is not null then 'credited'
     when decided_at is not null then 'declined'
-    else status end) stored
+    else status end) stored,
+  constraint transactions_provider_id_key unique (provider, provider_id),
+  constraint transactions_order_fkey foreign key (
+      order_id, account_id, user_id, provider, package_id, amount, currency, credits)
+    references keyfund.orders (id, account_id, user_id, provider, package_id, amount, currency, credits)
 );
 comment on table public.transactions is
-  'One checkout attempt each. Price and credits are frozen here when the order is made; nothing a payload says '
-  'changes them.';
+  'One attempt each to pay an order at a provider''s checkout. Price and credits are the order''s; nothing a payload '
+  'says changes them.';
 comment on column public.transactions.account_id is 'Whose credits are bought.';
 comment on column public.transactions.user_id is 'The person who ordered.';
 comment on column public.transactions.order_id is
@@ -154,34 +110,37 @@ comment on column public.transactions.order_id is
 comment on column public.transactions.amount is 'Price in subunits of the currency.';
 comment on column public.transactions.status is
   'Only success is final: a failed or abandoned one that turns out paid is credited, at any age.';
-comment on column public.transactions.provider_id is 'Paystack''s numeric id: refunds are asked for by it.';
+comment on column public.transactions.provider is 'Who is paid: paystack.';
+comment on column public.transactions.provider_id is
+  'The provider''s numeric id of the payment: refunds are asked for by it.';
 comment on column public.transactions.account_revision is
   'The account''s revision that carries these credits to LiteLLM.';
-comment on column public.transactions.verified_at is 'When Paystack first said that it is paid.';
+comment on column public.transactions.verified_at is 'When the provider first said that it is paid.';
 comment on column public.transactions.decided_at is
   'When an administrator credited or refused a payment that did not fit its order.';
-comment on column public.transactions.refunded_amount is 'Sum of Paystack''s processed refunds, in subunits.';
+comment on column public.transactions.refunded_amount is 'Sum of the provider''s processed refunds, in subunits.';
 comment on column public.transactions.withheld_credits is
   'Credits of this payment that are withheld now for refunds and disputes.';
 comment on column public.transactions.reversals is 'How many ledger entries have moved withheld_credits.';
 comment on column public.transactions.borne_fee is
-  'What the buyer paid for Paystack''s fee, in subunits; null: Paystack was not asked yet.';
+  'What the buyer paid for the provider''s fee, in subunits; null: the provider was not asked yet.';
 comment on column public.transactions.granted_credits is
   'What an administrator granted of the order, in proportion to what was paid; null: as ordered.';
 comment on column public.transactions.refunded_in_disputes is
   'What of refunded_amount belongs to a dispute, and counts there.';
 comment on column public.transactions.refunding_amount is
-  'Refunds that Paystack has begun and not processed yet, in subunits.';
+  'Refunds that the provider has begun and not processed yet, in subunits.';
 comment on column public.transactions.refunded_at is 'When the last refund was processed.';
 comment on column public.transactions.standing is
   'pending, failed, abandoned, credited; under_review: a person decides; declined: a person refused it, and its '
-  'money is to be given back; refund_under_way: Paystack is giving it back; refunded: it went back, at '
+  'money is to be given back; refund_under_way: the provider is giving it back; refunded: it went back, at '
   'refunded_at.';
 alter table public.transactions enable row level security;
 revoke all on public.transactions from public, anon, authenticated, service_role;
 grant select on public.transactions to authenticated, service_role;
 create policy "people see their own transactions" on public.transactions
   for select to authenticated using ((select auth.uid()) = account_id);
+create index transactions_order_id_idx on public.transactions (order_id);
 create index transactions_account_id_idx on public.transactions (account_id, created_at desc);
 create index transactions_user_id_idx on public.transactions (user_id);
 -- What still has to be asked about, in the order in which it is due.
@@ -194,36 +153,47 @@ create index transactions_needs_review_idx on public.transactions (created_at) w
 create index transactions_refused_idx on public.transactions (decided_at) where decided_at is not null
   and credited_at is null;
 
-create function keyfund.refuse_other_order() returns trigger
-language plpgsql set search_path = '' as $$
-begin
-  raise exception 'an order''s price, credits, owner and reference are frozen';
-end;
-$$;
 create trigger transactions_are_frozen before update on public.transactions
   for each row when (
-    (old.account_id, old.user_id, old.reference, old.amount, old.currency, old.credits, old.order_id)
+    (old.account_id, old.user_id, old.reference, old.amount, old.currency, old.credits, old.order_id, old.provider,
+        old.package_id)
       is distinct from (new.account_id, new.user_id, new.reference, new.amount, new.currency, new.credits,
-        new.order_id))
+        new.order_id, new.provider, new.package_id))
   execute function keyfund.refuse_other_order();
 
--- --------------------------------------------------------------------- orders
+-- ------------------------------------------------------------------- checkout
+
+create function keyfund.attempt(p_order keyfund.orders) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  v_attempt public.transactions;
+begin
+  insert into public.transactions (account_id, user_id, order_id, provider, package_id, reference, amount, currency,
+    credits)
+  values (p_order.account_id, p_order.user_id, p_order.id, p_order.provider, p_order.package_id,
+    'kf-' || replace(gen_random_uuid()::text, '-', ''), p_order.amount, p_order.currency, p_order.credits)
+  returning * into v_attempt;
+  return to_jsonb(v_attempt) || (
+    select jsonb_build_object('email', email) from public.profiles where id = v_attempt.user_id);
+end;
+$$;
+comment on function keyfund.attempt(keyfund.orders) is
+  'Another attempt to pay an order, under a reference of its own that every provider accepts.';
 
 create function public.open_order(
-  p_user_id uuid, p_package_id text, p_amount bigint default null, p_credits bigint default null
+  p_user_id uuid, p_package_id text, p_amount bigint default null, p_credits bigint default null,
+  p_provider text default 'paystack'
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_account_id uuid := p_user_id;
   v_package public.credit_packages;
-  v_order public.transactions;
-  v_email text;
+  v_order keyfund.orders;
 begin
   perform keyfund.open_account(p_user_id);
-  select email into v_email from public.profiles where id = p_user_id;
-  if coalesce(v_email, '') = '' then
+  if not exists (select from public.profiles where id = p_user_id and email <> '') then
     perform keyfund.refuse(409, 'email_missing',
-      'Add an e-mail address to your account first: Paystack sends its receipt there.');
+      'Add an e-mail address to your account first: the payment''s receipt is sent there.');
   end if;
   -- Each order is asked about for a year: nobody may queue thousands before everybody else's.
   if (select count(*) from public.transactions
@@ -240,32 +210,28 @@ begin
     perform keyfund.refuse(409, 'price_changed', format('This package has changed: it is now %s credits for %s.',
       v_package.credits, keyfund.price_text(v_package.amount, v_package.currency)));
   end if;
-  insert into public.transactions (account_id, user_id, package_id, reference, amount, currency, credits)
-  values (v_account_id, p_user_id, v_package.id, 'kf-' || replace(gen_random_uuid()::text, '-', ''),
-    v_package.amount, v_package.currency, v_package.credits)
+  insert into keyfund.orders (account_id, user_id, provider, package_id, amount, currency, credits, rate_id)
+  values (v_account_id, p_user_id, p_provider, v_package.id, v_package.amount, v_package.currency, v_package.credits,
+    (keyfund.rate_of(p_provider, v_package.currency)).id)
   returning * into v_order;
-  return to_jsonb(v_order) || jsonb_build_object('email', v_email);
+  return keyfund.attempt(v_order);
 end;
 $$;
-comment on function public.open_order(uuid, text, bigint, bigint) is
-  'Freezes a package''s price and credits in a first attempt, with a reference that Paystack accepts; refused '
-  'where they are not those that the buyer was shown.';
+comment on function public.open_order(uuid, text, bigint, bigint, text) is
+  'Freezes a package''s price, credits and rate in an order and makes the first attempt to pay it; refused where '
+  'price or credits are not those that the buyer was shown.';
 
 create function public.repeat_order(p_reference text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_order public.transactions;
+  v_order keyfund.orders;
 begin
-  insert into public.transactions (account_id, user_id, order_id, package_id, reference, amount, currency, credits)
-  select account_id, user_id, order_id, package_id, 'kf-' || replace(gen_random_uuid()::text, '-', ''), amount,
-    currency, credits
-  from public.transactions where reference = p_reference
-  returning * into v_order;
+  select o.* into v_order from keyfund.orders o join public.transactions t on t.order_id = o.id
+  where t.reference = p_reference;
   if v_order.id is null then
     perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
   end if;
-  return to_jsonb(v_order) || (select jsonb_build_object('email', email) from public.profiles
-    where id = v_order.user_id);
+  return keyfund.attempt(v_order);
 end;
 $$;
 comment on function public.repeat_order(text) is
@@ -284,7 +250,7 @@ language sql security definer set search_path = '' as $$
   where reference = p_reference and status = 'pending' and authorization_url is null;
 $$;
 comment on function public.refuse_checkout(text, text) is
-  'Paystack refused to open this checkout: nothing can be paid for it.';
+  'The provider refused to open this checkout: nothing can be paid for it.';
 
 -- ------------------------------------------------------------------- payments
 
@@ -361,7 +327,7 @@ begin
 end;
 $$;
 comment on function public.credit_payment(text, bigint, bigint, text, timestamptz, bigint, uuid, integer, bigint) is
-  'A payment verified with Paystack: grants the order''s own credits, once, however often and from wherever it is '
+  'A payment verified with its provider: grants the order''s own credits, once, however often and from wherever it is '
   'called. The event that told of it is handled with the credit, and with p_lease_seconds the account is leased '
   'for its push.';
 
@@ -377,7 +343,7 @@ begin
 end;
 $$;
 comment on function public.observe_payment(text, text) is
-  'Paystack says that it is not paid (yet): an observation, never the end. A success that is on record is left '
+  'The provider says that it is not paid (yet): an observation, never the end. A success that is on record is left '
   'alone.';
 
 create function public.review_payment(
@@ -411,6 +377,6 @@ $$;
 comment on function public.claim_verifications(integer) is
   'Orders that nobody told us the end of; asked again in two minutes if the caller dies.';
 
-revoke all on function public.save_package, public.open_order, public.repeat_order, public.record_checkout,
+revoke all on function public.open_order, public.repeat_order, public.record_checkout,
   public.refuse_checkout, public.get_payment, public.credit_payment, public.observe_payment,
   public.review_payment, public.claim_verifications from public, anon, authenticated, service_role;

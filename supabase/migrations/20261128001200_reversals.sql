@@ -8,15 +8,17 @@
 set local check_function_bodies = off; -- a function may name what a later file makes
 
 create table keyfund.disputes (
-  id bigint primary key,
+  provider keyfund.provider not null,
+  id bigint not null,
   transaction_id uuid not null references public.transactions (id),
   resolved boolean not null,
   resolution text,
   refund_amount bigint,
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  constraint disputes_pkey primary key (provider, id)
 );
 comment on table keyfund.disputes is
-  'Paystack''s disputes by its id, each with the last state that counts: resolved is final.';
+  'Disputes by the provider and its id, each with the last state that counts: resolved is final.';
 comment on column keyfund.disputes.refund_amount is 'What a lost dispute gave back, in subunits; null: all of it.';
 alter table keyfund.disputes enable row level security;
 create index disputes_transaction_id_idx on keyfund.disputes (transaction_id);
@@ -32,7 +34,7 @@ language sql immutable set search_path = '' as $$
   select coalesce(p_payment.paid_amount, p_payment.amount);
 $$;
 comment on function keyfund.paid_amount(public.transactions) is
-  'A: what was paid. Where Paystack did not say it, the price.';
+  'A: what was paid. Where the provider did not say it, the price.';
 
 create function keyfund.paid_for_price(p_payment public.transactions) returns bigint
 language sql immutable set search_path = '' as $$
@@ -125,7 +127,7 @@ create trigger transactions_credited_are_withheld after update of credited_at on
   for each row when (old.credited_at is null and new.credited_at is not null)
   execute function keyfund.withhold_from_the_start();
 
--- --------------------------------------------------------- what Paystack says
+-- ----------------------------------------------------- what the provider says
 
 create function public.record_reversals(
   p_reference text, p_refunded bigint, p_disputes jsonb, p_in_disputes bigint default 0, p_refunding bigint default 0,
@@ -150,16 +152,16 @@ begin
         refunded_in_disputes = greatest(refunded_in_disputes, p_in_disputes), refunding_amount = p_refunding,
         borne_fee = coalesce(borne_fee, p_borne_fee)
     where id = v_payment.id returning * into v_payment;
-    insert into keyfund.disputes (id, transaction_id, resolved, resolution, refund_amount)
-    select d.id, v_payment.id, d.resolved, d.resolution, d.refund_amount
+    insert into keyfund.disputes (provider, id, transaction_id, resolved, resolution, refund_amount)
+    select v_payment.provider, d.id, v_payment.id, d.resolved, d.resolution, d.refund_amount
     from jsonb_to_recordset(p_disputes) as d (id bigint, resolved boolean, resolution text, refund_amount bigint)
-    on conflict (id) do update
+    on conflict on constraint disputes_pkey do update
     set resolved = excluded.resolved, resolution = excluded.resolution, refund_amount = excluded.refund_amount,
         updated_at = now()
     where not keyfund.disputes.resolved;
     if v_payment.credited_at is not null and v_payment.borne_fee is null and keyfund.lost_amount(v_payment) > 0 then
       perform keyfund.refuse(409, 'fee_unknown',
-        'Ask Paystack first who bore the fee: nothing is withheld before that is known.');
+        'Ask the provider first who bore the fee: nothing is withheld before that is known.');
     end if;
     v_change := keyfund.withhold(v_payment.id);
     if p_only_show then
@@ -173,21 +175,20 @@ begin
 end;
 $$;
 comment on function public.record_reversals(text, bigint, jsonb, bigint, bigint, timestamptz, bigint, boolean) is
-  'What Paystack says now of a payment''s refunds (subunits), its disputes and, once, the fee that the buyer '
+  'What the provider says now of a payment''s refunds (subunits), its disputes and, once, the fee that the buyer '
   'bore. Returns by how many credits more (or less) is withheld; with p_only_show nothing is changed.';
 
 create function public.was_payment_heard_of(p_reference text, p_reversals boolean) returns boolean
 language sql stable security definer set search_path = '' as $$
   select exists (
-    select from keyfund.paystack_events e
+    select from keyfund.events e
     where e.reference = p_reference
       and case when p_reversals
-        then (e.event like 'refund.%' or e.event like 'charge.dispute.%')
-          and (e.handled_at is null or e.received_at > now() - interval '1 day')
-        else e.event = 'charge.success' end);
+        then e.kind = 'reversal' and (e.handled_at is null or e.received_at > now() - interval '1 day')
+        else e.kind = 'payment' end);
 $$;
 comment on function public.was_payment_heard_of(text, boolean) is
-  'Whether Paystack''s webhook has told of the payment or, within a day, of its refunds and disputes. Then the '
+  'Whether the provider''s webhook has told of the payment or, within a day, of its refunds and disputes. Then the '
   'webhook works, even where the sweep handled the payment before it.';
 
 create function public.list_uncredited(p_references text[]) returns jsonb
@@ -196,24 +197,25 @@ language sql stable security definer set search_path = '' as $$
   where reference = any(p_references) and credited_at is null and status <> 'needs_review' and decided_at is null;
 $$;
 comment on function public.list_uncredited(text[]) is
-  'Those of our references that Paystack says are paid, and that nobody has credited or decided about.';
+  'Those of our references that their provider says are paid, and that nobody has credited or decided about.';
 
-create function public.list_changed_reversals(p_refunds jsonb, p_disputes jsonb) returns jsonb
+create function public.list_changed_reversals(p_provider text, p_refunds jsonb, p_disputes jsonb) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(changed.reference), '[]') from (
   select t.reference from public.transactions t
   join jsonb_to_recordset(p_refunds) as r (provider_id bigint, amount bigint, in_disputes bigint, refunding bigint)
     on r.provider_id = t.provider_id
-  where t.provider_id is not null and (r.amount > t.refunded_amount or r.in_disputes > t.refunded_in_disputes
+  where t.provider = p_provider and (r.amount > t.refunded_amount or r.in_disputes > t.refunded_in_disputes
     or r.refunding <> t.refunding_amount)
   union
   select t.reference from public.transactions t
   join jsonb_to_recordset(p_disputes) as d (id bigint, reference text, resolved boolean) on d.reference = t.reference
-  left join keyfund.disputes known on known.id = d.id
-  where t.provider_id is not null and (known.id is null or (d.resolved and not known.resolved))) changed;
+  left join keyfund.disputes known on known.provider = t.provider and known.id = d.id
+  where t.provider = p_provider and t.provider_id is not null
+    and (known.id is null or (d.resolved and not known.resolved))) changed;
 $$;
-comment on function public.list_changed_reversals(jsonb, jsonb) is
-  'Our payments of which Paystack''s lists show refunds or disputes that we have not counted.';
+comment on function public.list_changed_reversals(text, jsonb, jsonb) is
+  'Our payments of which the provider''s lists show refunds or disputes that we have not counted.';
 
 create function public.list_unmeasured(p_after text, p_limit integer) returns jsonb
 language sql stable security definer set search_path = '' as $$

@@ -1,4 +1,4 @@
--- Reconciliation: whether Paystack, transactions, ledger, credits, wallets and usage agree, and where not.
+-- Reconciliation: whether the provider, transactions, ledger, credits, wallets and usage agree, and where not.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
@@ -122,19 +122,23 @@ $$;
 comment on function public.read_payments(text[]) is
   'What we hold of these payments; references that are not ours are left out.';
 
-create function public.list_paid(p_after text, p_limit integer, p_from timestamptz, p_until timestamptz) returns jsonb
+create function public.list_paid(
+  p_provider text, p_after text, p_limit integer, p_from timestamptz, p_until timestamptz
+) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'references', coalesce((select jsonb_agg(page.reference order by page.reference) from (
       select t.reference from public.transactions t
-      where t.paid_amount is not null and t.created_at >= p_from and t.created_at < p_until
-        and (p_after is null or t.reference > p_after)
+      where t.provider = p_provider and t.paid_amount is not null and t.created_at >= p_from
+        and t.created_at < p_until and (p_after is null or t.reference > p_after)
       order by t.reference limit p_limit) page), '[]'),
     'total', (select count(*) from public.transactions t
-      where t.paid_amount is not null and t.created_at >= p_from and t.created_at < p_until));
+      where t.provider = p_provider and t.paid_amount is not null and t.created_at >= p_from
+        and t.created_at < p_until));
 $$;
-comment on function public.list_paid(text, integer, timestamptz, timestamptz) is
-  'References of orders of that time which we hold to be paid, after that one, and how many there are in all.';
+comment on function public.list_paid(text, text, integer, timestamptz, timestamptz) is
+  'References of a provider''s orders of that time which we hold to be paid, after that one, and how many there are '
+  'in all.';
 
 -- -------------------------------------------------------------------- results
 

@@ -151,7 +151,7 @@ language sql stable set search_path = '' as $$
     'review_reason', p_payment.review_reason, 'decided_at', p_payment.decided_at,
     'credits', p_payment.credits,
     'granted_credits', case when p_payment.credited_at is not null then keyfund.granted(p_payment) end,
-    'amount', p_payment.amount, 'currency', p_payment.currency,
+    'amount', p_payment.amount, 'currency', p_payment.currency, 'provider', p_payment.provider,
     'provider_id', p_payment.provider_id, 'provider_status', p_payment.provider_status,
     'paid_amount', p_payment.paid_amount, 'paid_currency', p_payment.paid_currency, 'paid_at', p_payment.paid_at,
     'borne_fee', p_payment.borne_fee,
@@ -163,6 +163,14 @@ language sql stable set search_path = '' as $$
       'credited', p_payment.credited_at, 'pushed', p_payment.pushed_at, 'effective', p_payment.effective_at))
   from public.profiles p where p.id = p_payment.user_id;
 $$;
+
+create function keyfund.order_earnings(p_order_id uuid) returns jsonb
+language sql stable set search_path = '' as $$
+  select keyfund.earnings(o.credits, o.amount, r)
+  from keyfund.orders o left join keyfund.rates r on r.id = o.rate_id where o.id = p_order_id;
+$$;
+comment on function keyfund.order_earnings(uuid) is
+  'What an order''s credits cost, the fee and the margin, in subunits, at the rate that it was made at.';
 
 create function public.find_payments(
   search text default null, status text default null, before_reference text default null, page_size integer default 50
@@ -193,7 +201,7 @@ begin
 end;
 $$;
 comment on function public.find_payments(text, text, text, integer) is
-  'For administrators: payments, newest first, by reference, Paystack''s id, e-mail or account id. '
+  'For administrators: payments, newest first, by reference, the provider''s id, e-mail or account id. '
   'before_reference: the last one of the page before.';
 
 create function public.read_payment(reference text) returns jsonb
@@ -209,13 +217,13 @@ begin
   end if;
   perform keyfund.note_reading('payment_read', 1, v_payment.account_id,
     jsonb_build_object('reference', v_payment.reference));
-  return keyfund.describe_payment(v_payment) || jsonb_build_object(
+  return keyfund.describe_payment(v_payment) || keyfund.order_earnings(v_payment.order_id) || jsonb_build_object(
     'attempts', (
       select jsonb_agg(jsonb_build_object('reference', t.reference, 'status', t.status) order by t.created_at)
       from public.transactions t where t.order_id = v_payment.order_id),
     'events', coalesce((
       select jsonb_agg(keyfund.describe_event(e) order by e.id)
-      from keyfund.paystack_events e where e.reference = v_payment.reference), '[]'),
+      from keyfund.events e where e.reference = v_payment.reference), '[]'),
     'disputes', coalesce((
       select jsonb_agg(to_jsonb(d) - 'transaction_id' order by d.id)
       from keyfund.disputes d where d.transaction_id = v_payment.id), '[]'),
@@ -250,7 +258,7 @@ begin
   if decide_review.accept then
     if v_payment.borne_fee is null and keyfund.lost_amount(v_payment) > 0 then
       perform keyfund.refuse(409, 'fee_unknown',
-        'Something of it was given back: do its steps again first, so that Paystack is asked who bore the fee.');
+        'Something of it was given back: do its steps again first, so that the provider is asked who bore the fee.');
     end if;
     v_credits := case when decide_review.in_part then keyfund.proportion(v_payment) else v_payment.credits end;
     perform keyfund.append_entry(v_payment.account_id, v_credits, 'purchase',
@@ -276,7 +284,7 @@ end;
 $$;
 comment on function public.decide_review(text, boolean, text, boolean) is
   'An administrator credits a payment that did not fit its order, as ordered or in proportion to what was paid, '
-  'or refuses it (and refunds it at Paystack).';
+  'or refuses it (and refunds it at the provider).';
 
 create function public.note_refund(reference text, reason text) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -289,7 +297,7 @@ begin
 end;
 $$;
 comment on function public.note_refund(text, text) is
-  'For administrators: writes down that a refund is asked of Paystack, before it is.';
+  'For administrators: writes down that a refund is asked of the provider, before it is.';
 
 -- ----------------------------------------------------------------------- keys
 
@@ -422,11 +430,11 @@ comment on function public.resync_any_key(uuid) is
 
 -- --------------------------------------------------------------------- events
 
-create function keyfund.describe_event(p_event keyfund.paystack_events) returns jsonb
+create function keyfund.describe_event(p_event keyfund.events) returns jsonb
 language sql stable set search_path = '' as $$
   -- Never the body: it holds card authorisations and other people's data.
   select to_jsonb(p_event) - 'body' - 'lease_token' - 'fingerprint'
-    || jsonb_build_object('facts', keyfund.facts_of(p_event.body));
+    || jsonb_build_object('facts', keyfund.facts_of(p_event));
 $$;
 
 create function public.list_events(
@@ -445,7 +453,7 @@ begin
   v_found := coalesce((
     select jsonb_agg(keyfund.describe_event(found.event) order by (found.event).id desc)
     from (
-      select e as event from keyfund.paystack_events e
+      select e as event from keyfund.events e
       where (list_events.reference is null or e.reference = list_events.reference)
         and (list_events.before_id is null or e.id < list_events.before_id)
         and case list_events.only_kind
@@ -461,7 +469,7 @@ begin
 end;
 $$;
 comment on function public.list_events(text, text, bigint, integer) is
-  'For administrators: Paystack''s events, newest first. waiting: not handled; failing: tried in vain; unknown: '
+  'For administrators: events of the providers, newest first. waiting: not handled; failing: tried in vain; unknown: '
   'about no order of ours.';
 
 revoke all on function public.find_accounts, public.suspend_account, public.reinstate_account,

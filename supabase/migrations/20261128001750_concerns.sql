@@ -9,7 +9,7 @@ language sql stable set search_path = '' as $$
   select keyfund.lost_amount(p_payment) < keyfund.paid_amount(p_payment);
 $$;
 comment on function keyfund.is_owed(public.transactions) is
-  'Of a refused payment: whether its money was not given back yet, as far as Paystack says.';
+  'Of a refused payment: whether its money was not given back yet, as far as the provider says.';
 
 create function keyfund.adjustment_concerns() returns jsonb
 language sql stable set search_path = '' as $$
@@ -37,9 +37,9 @@ create function keyfund.concerns() returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'needs_review', (select count(*) from public.transactions where status = 'needs_review'),
-    'failing_events', (select count(*) from keyfund.paystack_events where handled_at is null and attempts > 0),
+    'failing_events', (select count(*) from keyfund.events where handled_at is null and attempts > 0),
     'unknown_payments', (
-      select count(distinct reference) from keyfund.paystack_events where outcome = 'not_ours'
+      select count(distinct reference) from keyfund.events where outcome = 'not_ours'
         and received_at > now() - interval '30 days'),
     'paid_after_deletion', (
       select count(*) from public.transactions t join public.profiles p on p.id = t.account_id
@@ -86,7 +86,7 @@ begin
 end;
 $$;
 comment on function public.list_paid_after_deletion() is
-  'For administrators: money that came for people who were gone. Refund it at Paystack.';
+  'For administrators: money that came for people who were gone. Refund it at the provider.';
 
 -- ------------------------------------------------------ how everything stands
 
@@ -101,7 +101,7 @@ language sql stable security definer set search_path = '' as $$
     'litellm_last_ok_at', (select last_ok_at from keyfund.gateways where name = 'litellm'),
     'accounts', (select count(*) from keyfund.pushes where revision > confirmed_revision),
     'keys', (select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'),
-    'events', (select count(*) from keyfund.paystack_events where handled_at is null),
+    'events', (select count(*) from keyfund.events where handled_at is null),
     'parked', (select count(*) from (
         select account_id from keyfund.pushes where revision > confirmed_revision and next_attempt_at is null
           and refusals > 0
@@ -111,7 +111,7 @@ language sql stable security definer set search_path = '' as $$
     'oldest_seconds', (select coalesce(extract(epoch from now() - min(since))::integer, 0) from (
         select min(changed_at) as since from keyfund.pushes where revision > confirmed_revision
           and next_attempt_at is not null
-        union all select min(received_at) from keyfund.paystack_events where handled_at is null) s),
+        union all select min(received_at) from keyfund.events where handled_at is null) s),
     'worker_last_seen', (select max(last_seen) from keyfund.workers),
     'reconciled_at', (select extract(epoch from max(ended_at))::bigint from keyfund.reconciliations where complete),
     'reconciliation', (select report -> 'checks' from keyfund.reconciliations order by id desc limit 1),
@@ -127,7 +127,7 @@ language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'keys', (select count(*) from public.virtual_keys k
       where k.account_id = me.id and k.sync_status <> 'synced' and k.state <> 'placeholder'),
-    'events', (select count(*) from keyfund.paystack_events e join public.transactions t on t.reference = e.reference
+    'events', (select count(*) from keyfund.events e join public.transactions t on t.reference = e.reference
       where t.account_id = me.id and e.handled_at is null),
     'parked', (select count(*) from (
       select a.account_id from keyfund.pushes a
@@ -139,7 +139,7 @@ language sql stable security definer set search_path = '' as $$
       select a.changed_at as since from keyfund.pushes a
       where a.account_id = me.id and a.revision > a.confirmed_revision and a.next_attempt_at is not null
       union all select e.received_at
-      from keyfund.paystack_events e join public.transactions t on t.reference = e.reference
+      from keyfund.events e join public.transactions t on t.reference = e.reference
       where t.account_id = me.id and e.handled_at is null) s))
   from (select (select auth.uid()) as id) me;
 $$;

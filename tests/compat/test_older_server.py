@@ -60,7 +60,9 @@ def test_a_person_signs_up_makes_a_key_spends_and_buys(older_db: Connection) -> 
     assert key(older_db, made["id"])["sync_status"] == "synced"
     order = open_order(older_db, user_id)
     event = {"fingerprint": "f1", "event": "charge.success", "reference": order["reference"], "body": "{}"}
-    by_service(older_db, "receive_events", p_events=Jsonb([event | {"lease_seconds": 60}]))
+    by_service(
+        older_db, "receive_events", p_provider="paystack", p_events=Jsonb([event | {"lease_seconds": 60}])
+    )
     assert [credit(older_db, order, p_provider_id=7)["credited"] for _ in range(2)] == [True, False]
     finish(older_db, claim(older_db, user_id), p_effective="yes")
     bought = payment(older_db, order["reference"])

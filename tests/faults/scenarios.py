@@ -87,7 +87,7 @@ class LeftEvent(Base):
     def prepare(self, scene: Scene) -> Case:
         case = paid_order(scene)
         scene.db.execute(
-            "select keyfund.receive_event(%s, 'charge.success', %s, %s, 86400)",
+            "select keyfund.receive_event('paystack', %s, 'charge.success', %s, %s, 86400)",
             [case.marks[1], case.marks[1], case.event.decode()],
         )
         return case

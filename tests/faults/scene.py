@@ -189,13 +189,13 @@ class Scene(World):
 
 DUE = (
     ("keyfund.pushes", "next_attempt_at"),
-    ("keyfund.paystack_events", "next_attempt_at"),
+    ("keyfund.events", "next_attempt_at"),
     ("public.transactions", "next_verify_at"),
 )
 HOLD = (
     # A lease of nobody's: without a token, so that the next holder has no dead one before it.
     f"update keyfund.pushes set lease_expires_at = now() + interval '{FAR}' where account_id = any(%s)",
-    f"update keyfund.paystack_events set next_attempt_at = now() + interval '{FAR}' where handled_at is null"
+    f"update keyfund.events set next_attempt_at = now() + interval '{FAR}' where handled_at is null"
     " and reference in (select reference from public.transactions where user_id = any(%s))",
     f"update public.transactions set next_verify_at = now() + interval '{FAR}'"
     " where next_verify_at is not null and user_id = any(%s)",
@@ -207,7 +207,7 @@ HURRY = (
     " where lease_expires_at > now() + interval '2 minutes' and account_id = any(%s)",
     "update public.virtual_keys set next_attempt_at = now()"
     " where next_attempt_at > now() and user_id = any(%s)",
-    "update keyfund.paystack_events set next_attempt_at = now() where handled_at is null"
+    "update keyfund.events set next_attempt_at = now() where handled_at is null"
     " and (lease_token is null or next_attempt_at > now() + interval '2 minutes')"
     " and reference in (select reference from public.transactions where user_id = any(%s))",
 )
@@ -226,7 +226,7 @@ UNSETTLED = (
     " or next_attempt_at is not null or lease_token is not null) and account_id = any(%s)",
     "select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'"
     " and user_id = any(%s)",
-    "select count(*) from keyfund.paystack_events e join public.transactions t using (reference)"
+    "select count(*) from keyfund.events e join public.transactions t using (reference)"
     " where e.handled_at is null and t.user_id = any(%s)",
 )
 PARKED = (
@@ -243,7 +243,7 @@ DESCRIBE = (
     "select id, state, sync_status, revision, confirmed_revision, next_attempt_at - now(), last_error"
     " from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'"
     " and user_id = any(%s) limit 3",
-    "select e.id, e.attempts, e.next_attempt_at - now(), e.last_error from keyfund.paystack_events e"
+    "select e.id, e.attempts, e.next_attempt_at - now(), e.last_error from keyfund.events e"
     " join public.transactions t using (reference) where e.handled_at is null and t.user_id = any(%s)"
     " limit 3",
 )

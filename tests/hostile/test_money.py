@@ -42,7 +42,7 @@ def until_tried(world: World, raw: bytes) -> None:
 
 def unhandled(world: World, reference: str) -> int:
     row = world.db.execute(
-        "select count(*) from keyfund.paystack_events where reference = %s and handled_at is null",
+        "select count(*) from keyfund.events where reference = %s and handled_at is null",
         [reference],
     ).fetchone()
     assert row is not None
@@ -193,7 +193,7 @@ def test_a_payload_that_lies_about_its_charge_is_not_believed(world: World) -> N
             assert world.deliver(raw).status_code == 200
             until_tried(world, raw)
     assert (world.credits(attacker), world.credits(victim)) == (GRANT, GRANT)
-    world.db.execute("delete from keyfund.paystack_events where reference = any(%s)", [[unpaid, theirs]])
+    world.db.execute("delete from keyfund.events where reference = any(%s)", [[unpaid, theirs]])
 
 
 def test_one_payment_counts_once_in_every_spelling_after_refunds_and_for_nobody_else(world: World) -> None:
@@ -212,7 +212,7 @@ def test_one_payment_counts_once_in_every_spelling_after_refunds_and_for_nobody_
     until(lambda: unhandled(world, reference) == 0, what="every replay is handled")
     assert (world.credits(buyer), world.credits(attacker)) == (GRANT, GRANT)
     assert len(world.purchases(buyer)) == 1
-    world.db.execute("delete from keyfund.paystack_events where reference = %s", [mine])
+    world.db.execute("delete from keyfund.events where reference = %s", [mine])
 
 
 def test_spending_and_then_refunding_leaves_nothing_to_spend(world: World) -> None:

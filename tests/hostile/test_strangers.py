@@ -76,6 +76,7 @@ RPCS: dict[str, list[dict[str, Any]]] = {
     ],
     "read_key_periods": [{}, {"account_id": "{account}"}],
     "read_own_backlog": [{}, {"account_id": "{account}"}],
+    "read_receipt": [{"reference": "{reference}"}],
     "read_usage": [
         {},
         {"account_id": "{account}"},
@@ -86,6 +87,9 @@ RPCS: dict[str, list[dict[str, Any]]] = {
     "decide_review": [{"reference": "{reference}", "accept": True, **REASON}],
     "adjust_credits": [{"account_id": "{account}", "credits": -5, "adjustment_id": "x", **REASON}],
     "save_package": [{"id": "x", "name": "x", "credits": 1, "amount": 1, "currency": "NGN"}],
+    "list_packages": [{}],
+    "set_rate": [{"currency": "NGN", "subunits_per_dollar": 1, **REASON}],
+    "list_rates": [{}, {"currency": "NGN"}],
     "find_payments": [{"search": "{reference}"}, {"search": "{account}"}],
     "read_payment": [{"reference": "{reference}"}],
     "list_events": [{"reference": "{reference}"}],

@@ -83,11 +83,11 @@ def scene(world: World) -> Iterator[Scene]:
         world.until_status(user, misfit, "needs_review")
         until(partial(is_effective, world, user, paid), what="the credits are effective")
         references += [unpaid, paid, misfit]
-    row = world.db.execute("select coalesce(max(id), 0) from keyfund.paystack_events").fetchone()
+    row = world.db.execute("select coalesce(max(id), 0) from keyfund.events").fetchone()
     assert row is not None
     log = world.stack.logs / "webhook.log"
     yield Scene(world, references, int(row[0]), log.stat().st_size)
-    world.db.execute("delete from keyfund.paystack_events where id > %s", [row[0]])
+    world.db.execute("delete from keyfund.events where id > %s", [row[0]])
 
 
 def is_effective(world: World, user: User, reference: str) -> bool:
@@ -164,7 +164,7 @@ def test_ten_thousand_hostile_deliveries_break_and_buy_nothing(scene: Scene, evi
 
 def handled(scene: Scene) -> bool:
     row = scene.world.db.execute(
-        "select count(*) from keyfund.paystack_events where id > %s and handled_at is null and attempts = 0",
+        "select count(*) from keyfund.events where id > %s and handled_at is null and attempts = 0",
         [scene.first_event],
     ).fetchone()
     return row == (0,)

@@ -42,8 +42,8 @@ KNOWN_OF_VENDORS: dict[str, dict[str, str]] = {
 """By part: what its log is known to hold, and why that is so. Empty: nothing, and it stays like that."""
 
 WRITTEN = """
-    select 'an event''s outcome', outcome from keyfund.paystack_events
-    union all select 'an event''s last_error', last_error from keyfund.paystack_events
+    select 'an event''s outcome', outcome from keyfund.events
+    union all select 'an event''s last_error', last_error from keyfund.events
     union all select 'an account''s last_error', last_error from keyfund.pushes
     union all select 'a key''s last_error', last_error from public.virtual_keys
     union all select 'a key''s preview', key_preview from public.virtual_keys

@@ -25,6 +25,9 @@ FUNCTIONS: dict[str, Json] = {
     "resync_failed": {},
     "read_resync": {},
     "save_package": {"id": "x", "name": "X", "credits": 1, "amount": 1, "currency": "NGN"},
+    "list_packages": {},
+    "set_rate": {"currency": "NGN", "subunits_per_dollar": 1, "reason": "x"},
+    "list_rates": {},
 }
 
 
@@ -218,7 +221,7 @@ def test_one_event_a_time_range_and_all_that_fail_are_replayed(world: World, adm
     (event,) = rpc(world, admin, "list_events", only_kind="failing", reference=reference)
     assert event["last_error"].startswith("paystack_http_500")
     world.db.execute(
-        "update keyfund.paystack_events set next_attempt_at = now() + interval '1 day' where id = %s",
+        "update keyfund.events set next_attempt_at = now() + interval '1 day' where id = %s",
         [event["id"]],
     )
     world.behave()

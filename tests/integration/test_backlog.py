@@ -27,7 +27,7 @@ update keyfund.pushes set next_attempt_at = next_attempt_at - interval '1 hour',
 update public.virtual_keys set next_attempt_at = next_attempt_at - interval '1 hour',
   unsettled_until = unsettled_until - interval '1 hour' where next_attempt_at is not null;
 update keyfund.gateways set probe_at = probe_at - interval '1 hour';
-update keyfund.paystack_events set next_attempt_at = next_attempt_at - interval '1 hour'
+update keyfund.events set next_attempt_at = next_attempt_at - interval '1 hour'
   where handled_at is null;
 """
 
@@ -73,7 +73,7 @@ def test_a_day_without_litellm_parks_nothing_and_catches_up(world: World) -> Non
     for number_ in range(EVENTS):
         body = json.dumps({"event": "charge.success", "data": {"reference": f"{batch}-{number_}"}})
         world.db.execute(
-            "select keyfund.receive_event(%s, 'charge.success', %s, %s, 0)",
+            "select keyfund.receive_event('paystack', %s, 'charge.success', %s, %s, 0)",
             [f"{batch}-{number_}", f"{batch}-{number_}", body],
         )
     references = []
@@ -105,7 +105,7 @@ def test_a_day_without_litellm_parks_nothing_and_catches_up(world: World) -> Non
         "select count(*) from public.virtual_keys where sync_status <> 'synced' and state <> 'placeholder'"
     )
     until(lambda: number(world, behind) == 0, seconds=60 + ACCOUNTS / 5, what="every key is synced")
-    waiting = "select count(*) from keyfund.paystack_events where handled_at is null"
+    waiting = "select count(*) from keyfund.events where handled_at is null"
     until(lambda: number(world, waiting) == 0, seconds=60 + EVENTS / 20, what="every event is handled")
     for person, reference in references:
         until(lambda p=person, r=reference: world.payment(p, r)["timeline"]["effective"], what="effective")  # type: ignore[misc]

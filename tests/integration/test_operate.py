@@ -34,7 +34,7 @@ def test_failing_events_are_replayed_by_a_command(world: World) -> None:
     world.deliver(raw)
     until(lambda: (world.event(raw) or {}).get("attempts"), what="it failed")
     world.db.execute(
-        "update keyfund.paystack_events set next_attempt_at = now() + interval '1 day' where reference = %s",
+        "update keyfund.events set next_attempt_at = now() + interval '1 day' where reference = %s",
         [reference],
     )
     world.behave()

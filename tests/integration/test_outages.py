@@ -131,9 +131,7 @@ def test_the_webhook_killed_after_its_200_loses_nothing(world: World) -> None:
     paid = world.pay(reference, deliver=False)
     assert world.deliver(paid["raw"].encode()).status_code == 200
     world.stack.kill_part("webhook")
-    world.db.execute(
-        "update keyfund.paystack_events set next_attempt_at = now() where reference = %s", [reference]
-    )
+    world.db.execute("update keyfund.events set next_attempt_at = now() where reference = %s", [reference])
     world.stack.start_part("webhook")
     world.until_status(user, reference, "success")
     assert [row["delta"] for row in world.purchases(user)] == [500]
@@ -227,7 +225,5 @@ def test_events_that_came_while_paystack_was_away_are_settled_when_it_returns(wo
     assert world.deliver(paid).status_code == 200
     until(lambda: (world.event(paid) or {}).get("last_error"), what="it could not be verified")
     world.behave()
-    world.db.execute(
-        "update keyfund.paystack_events set next_attempt_at = now() where reference = %s", [reference]
-    )
+    world.db.execute("update keyfund.events set next_attempt_at = now() where reference = %s", [reference])
     world.until_status(user, reference, "success")

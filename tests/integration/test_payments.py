@@ -43,7 +43,7 @@ def test_two_hundred_deliveries_the_callback_and_the_worker_credit_once(world: W
 
     # An event that another process took and never finished: the worker drains it beside the others.
     world.db.execute(
-        "select keyfund.receive_event('left-behind', 'charge.success', %s, %s, 0)",
+        "select keyfund.receive_event('paystack', 'left-behind', 'charge.success', %s, %s, 0)",
         [reference, json.dumps(event)],
     )
     with ThreadPoolExecutor(50) as pool:
@@ -53,8 +53,7 @@ def test_two_hundred_deliveries_the_callback_and_the_worker_credit_once(world: W
     until(
         lambda: (
             world.db.execute(
-                "select count(*) = 0 from keyfund.paystack_events "
-                "where reference = %s and handled_at is null",
+                "select count(*) = 0 from keyfund.events where reference = %s and handled_at is null",
                 [reference],
             ).fetchone()
             == (True,)

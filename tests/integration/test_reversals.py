@@ -60,7 +60,7 @@ def test_a_refund_repeated_counts_once(world: World, bought: tuple[User, str]) -
     world.deliver(json.dumps({**event["event"], "again": True}).encode())
     until(
         lambda: world.db.execute(
-            "select count(*) from keyfund.paystack_events where handled_at is null and reference = %s",
+            "select count(*) from keyfund.events where handled_at is null and reference = %s",
             [reference],
         ).fetchone() == (0,),
         what="every delivery is handled",

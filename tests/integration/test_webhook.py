@@ -37,7 +37,7 @@ def test_a_recorded_event_is_stored_once_and_moves_no_credits(world: World, path
     assert event is not None
     assert event["event"] == json.loads(raw)["event"]
     assert world.db.execute(
-        "select count(*) from keyfund.paystack_events where body = %s", [raw.decode()]
+        "select count(*) from keyfund.events where body = %s", [raw.decode()]
     ).fetchone() == (1,)
     assert given(world) == before
 
@@ -104,13 +104,13 @@ def test_personal_data_leaves_the_inbox_after_a_month(world: World) -> None:
     assert world.deliver(raw).status_code == 200
     until(lambda: (world.event(raw) or {}).get("handled_at"), what="it is handled")
     world.db.execute(
-        "update keyfund.paystack_events set handled_at = now() - interval '31 days' where body = %s",
+        "update keyfund.events set handled_at = now() - interval '31 days' where body = %s",
         [raw.decode()],
     )
     assert world.db.execute("select public.redact_events(1000)").fetchone() != (0,)
     assert world.event(raw) is None
     left = world.db.execute(
-        "select body::jsonb from keyfund.paystack_events where redacted_at is not null"
+        "select body::jsonb from keyfund.events where redacted_at is not null"
         " and reference = 'cr-ussd-01' order by id desc limit 1"
     ).fetchone()
     assert left is not None

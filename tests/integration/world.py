@@ -191,7 +191,7 @@ class World:
     def event(self, raw: bytes) -> Json | None:
         """What the inbox holds of a body, by its text."""
         columns = ("event", "deliveries", "outcome", "handled_at", "last_error", "attempts")
-        query = f"select {', '.join(columns)} from keyfund.paystack_events where body = %s"
+        query = f"select {', '.join(columns)} from keyfund.events where body = %s"
         row = self.db.execute(query, [raw.decode()]).fetchone()
         return dict(zip(columns, row, strict=True)) if row else None
 

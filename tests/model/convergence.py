@@ -13,7 +13,7 @@ ROUNDS = (0, 1, 30, 31, 31, 61, 61, 61, 61, 300, 300, 300, 3600, 3600, 86_400, 8
 UNFINISHED = {
     "accounts": """select account_id, next_attempt_at - now() as due, last_error from keyfund.pushes
         where next_attempt_at is not null""",
-    "events": "select id, reference, last_error from keyfund.paystack_events where handled_at is null",
+    "events": "select id, reference, last_error from keyfund.events where handled_at is null",
     "keys": """select id, state, sync_status, last_error, refusals from public.virtual_keys
         where sync_status <> 'synced' and state <> 'placeholder'
           and not (sync_status = 'failed' and next_attempt_at is null)""",

@@ -172,7 +172,7 @@ def test_nothing_is_withheld_while_paystack_cannot_say_who_bore_the_fee(world: W
     with mock.patch.object(type(world.paystack), "verify", mock.AsyncMock(return_value=None)):
         refund(world, paid, PRICE)
     assert (left(world), kept(world)[2]) == (500, None)
-    (event,) = world.rows("select last_error from keyfund.paystack_events where handled_at is null")
+    (event,) = world.rows("select last_error from keyfund.events where handled_at is null")
     assert str(event["last_error"]).startswith("fee_unknown")
     world.let_pass(400)
     world.work("handle")

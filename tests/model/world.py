@@ -16,6 +16,7 @@ from supabase import AsyncClient
 import core.flows.push
 import worker.jobs.sync
 from core.domain.books import Report
+from core.domain.payments import Provider
 from core.errors import RefusedError, TransientError
 from core.flows.checkout import open_checkout
 from core.flows.push import Pusher
@@ -388,7 +389,7 @@ class World:
         settings = self.sight.settings
         assert is_signed(signed.raw, signed.signature, settings.paystack_secrets)
         delivery = Delivery(parse_event(signed.raw), settings.lease_seconds)
-        (claimed,) = await self.store.receive_events([delivery])
+        (claimed,) = await self.store.receive_events(Provider.PAYSTACK, [delivery])
         if claimed is not None:
             await self.settler.handle_event(claimed)
 

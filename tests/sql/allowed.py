@@ -39,6 +39,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "read_limits": SIGNED_IN | SERVICE_ALONE,
     "read_usage": SIGNED_IN,
     "read_own_backlog": SIGNED_IN,
+    "read_receipt": SIGNED_IN,
     # Checkout and payments.
     "open_order": SERVICE_ALONE,
     "repeat_order": SERVICE_ALONE,
@@ -87,6 +88,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "decide_review": SIGNED_IN,
     "adjust_credits": SIGNED_IN,
     "save_package": SIGNED_IN,
+    "list_packages": SIGNED_IN,
+    "set_rate": SIGNED_IN,
+    "list_rates": SIGNED_IN,
     "find_accounts": SIGNED_IN,
     "find_payments": SIGNED_IN,
     "read_payment": SIGNED_IN,
@@ -108,7 +112,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "list_paid_after_deletion": SIGNED_IN,
     "read_reconciliation": SIGNED_IN,
     "read_drift_report": SIGNED_IN,
-    # The operator's command, and the books.
+    # The operator's commands, and the books.
+    "record_rate": SERVICE_ALONE,
+    "read_packages": SERVICE_ALONE,
     "replay_inbox": SERVICE_ALONE,
     "claim_chore": SERVICE_ALONE,
     "finish_chore": SERVICE_ALONE,
@@ -167,6 +173,9 @@ CALLED_BY_PEOPLE = {
     "decide_review": CHANGED_BY_ADMINISTRATORS,
     "adjust_credits": CHANGED_BY_ADMINISTRATORS,
     "save_package": CHANGED_BY_ADMINISTRATORS,
+    "list_packages": FOR_ADMINISTRATORS,
+    "set_rate": CHANGED_BY_ADMINISTRATORS,
+    "list_rates": FOR_ADMINISTRATORS,
     "find_accounts": FOR_ADMINISTRATORS,
     "find_payments": FOR_ADMINISTRATORS,
     "read_payment": FOR_ADMINISTRATORS,
@@ -194,5 +203,6 @@ CALLED_BY_PEOPLE = {
 
 WITHOUT_INDEX = {
     "public.credit_packages.active": "a dozen rows that fit in one page",
+    "keyfund.orders.rate_id": "rates are never deleted, and nobody looks orders up by their rate",
 }
 """Columns of policies and foreign keys that need no index, and why."""

@@ -13,9 +13,12 @@ from tests.sql.acting import (
     rows,
     sign_up,
     synced_key,
+    value,
     without_triggers,
 )
 from tests.support import Connection, as_role
+
+AUDITED = ("keyfund.settings", "keyfund.administrators", "public.credit_packages")
 
 
 @pytest.fixture
@@ -177,3 +180,91 @@ def test_what_an_owner_does_in_the_same_moment_is_not_another_administrator_s(
     adjust(db, admin, admin, 40)
     synced_key(db, user_id)
     assert told(db, user_id)[-1] == ("owner", "key_created")
+
+
+# --- what the operator has changed --------------------------------------------------------------------------
+
+CHANGES = """
+    select actor, actor_id, action, account_id, key_id, details from public.audit_log
+    where action ~ '^(settings|administrator)_' order by id
+"""
+SYSTEM = {"actor": "system", "actor_id": None, "account_id": None, "key_id": None}
+
+
+def test_a_setting_that_changes_is_written_down_with_its_old_and_new_value(db: Connection) -> None:
+    db.execute("update keyfund.settings set signup_credits = 70, most_rpm_limit = 5, open_routes = '{chat}'")
+    db.execute("update keyfund.settings set most_rpm_limit = null")
+    first, second = rows(db, CHANGES)
+    assert first == SYSTEM | {
+        "action": "settings_changed",
+        "details": {
+            "changes": {
+                "signup_credits": {"old": 500, "new": 70},
+                "most_rpm_limit": {"old": None, "new": 5},
+                "open_routes": {"old": ["chat", "completions", "embeddings"], "new": ["chat"]},
+            }
+        },
+    }
+    assert second["details"] == {"changes": {"most_rpm_limit": {"old": 5, "new": None}}}
+
+
+def test_a_setting_that_is_set_to_what_it_was_is_not_written_down(db: Connection) -> None:
+    db.execute("update keyfund.settings set signup_credits = 500, key_rpm_limit = 100")
+    assert rows(db, CHANGES) == []
+
+
+def test_the_salt_of_the_hashes_is_never_written_down(db: Connection) -> None:
+    before = str(value(db, "select installation_id from keyfund.settings"))
+    db.execute("update keyfund.settings set installation_id = gen_random_uuid()")
+    db.execute("update keyfund.settings set installation_id = gen_random_uuid(), signup_credits = 1")
+    now = str(value(db, "select installation_id from keyfund.settings"))
+    (only,) = rows(db, CHANGES)
+    assert only["details"] == {"changes": {"signup_credits": {"old": 500, "new": 1}}}
+    assert before not in str(only)
+    assert now not in str(only)
+
+
+def test_who_became_an_administrator_and_who_is_none_any_more_is_written_down(
+    db: Connection, user_id: UUID
+) -> None:
+    before = len(rows(db, CHANGES))
+    db.execute("insert into keyfund.administrators (user_id) values (%s)", [user_id])
+    db.execute("delete from keyfund.administrators where user_id = %s", [user_id])
+    added, removed = rows(db, CHANGES)[before:]
+    person = str(user_id)
+    assert added == SYSTEM | {
+        "action": "administrator_added",
+        "details": {"administrator": person, "changes": {"user_id": {"new": person}}},
+    }
+    assert removed == SYSTEM | {
+        "action": "administrator_removed",
+        "details": {"administrator": person, "changes": {"user_id": {"old": person}}},
+    }
+
+
+def test_what_somebody_who_is_signed_in_changes_has_their_name(db: Connection, admin: UUID) -> None:
+    db.execute(
+        "select set_config('request.jwt.claims', json_build_object('sub', %s::text)::text, false)", [admin]
+    )
+    try:
+        db.execute("update keyfund.settings set signup_credits = 70")
+    finally:
+        db.execute("select set_config('request.jwt.claims', '', false)")
+    last = rows(db, CHANGES)[-1]
+    assert (last["actor"], last["actor_id"], last["account_id"]) == ("administrator", admin, None)
+
+
+def test_what_belongs_to_no_account_is_seen_by_administrators_alone(
+    db: Connection, user_id: UUID, admin: UUID
+) -> None:
+    db.execute("update keyfund.settings set signup_credits = 70")
+    count = "select count(*) from public.audit_log where action = 'settings_changed'"
+    for who, seen in ((admin, 1), (user_id, 0)):
+        with as_role(db, "authenticated", who):
+            assert db.execute(count.encode()).fetchone() == (seen,)
+
+
+@pytest.mark.parametrize("table", AUDITED)
+def test_nothing_that_is_written_down_row_by_row_is_emptied_at_once(db: Connection, table: str) -> None:
+    with pytest.raises(psycopg.Error, match="delete the rows"):
+        db.execute(f"truncate {table} cascade".encode())

@@ -92,7 +92,7 @@ def test_every_column_of_a_policy_has_an_index(settled: Connection) -> None:
           and i.indpred is null)""",
     )
     missing = {f"public.{str(one['table']).removeprefix('public.')}.{one['column']}" for one in columns}
-    assert missing == set(WITHOUT_INDEX)
+    assert missing == {one for one in WITHOUT_INDEX if one.startswith("public.")}
 
 
 # --- safeupdate ---------------------------------------------------------------------------------------------

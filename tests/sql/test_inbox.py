@@ -37,7 +37,9 @@ def receive(
 
 
 def receive_all(db: Connection, *deliveries: Row) -> dict[str, Row]:
-    received: dict[str, Row] = by_service(db, "receive_events", p_events=Jsonb(list(deliveries)))
+    received: dict[str, Row] = by_service(
+        db, "receive_events", p_provider="paystack", p_events=Jsonb(list(deliveries))
+    )
     return received
 
 
@@ -46,7 +48,7 @@ def claim_events(db: Connection, limit: int = 10) -> list[Row]:
 
 
 def event(db: Connection) -> Row:
-    return row(db, "select * from keyfund.paystack_events")
+    return row(db, "select * from keyfund.events")
 
 
 def test_an_event_that_is_delivered_fifty_times_at_once_is_one_and_leased_to_one(
@@ -69,7 +71,7 @@ def test_each_delivery_is_counted(db: Connection) -> None:
 def test_a_repetition_does_not_wait_for_the_event_being_handled(database: Database, db: Connection) -> None:
     receive(db)
     with database.connect() as other, other.transaction():
-        other.execute("select from keyfund.paystack_events for update")
+        other.execute("select from keyfund.events for update")
         db.execute("set lock_timeout = '100ms'")
         assert receive(db) == {"new": False}
 
@@ -88,7 +90,7 @@ def test_the_first_event_of_a_payment_sets_its_time_on_the_timeline(db: Connecti
 def test_an_event_about_nothing_of_ours_is_kept_too(db: Connection) -> None:
     assert receive(db, reference="somebody-elses")["new"] is True
     assert receive(db, "f2", None, "transfer.success")["new"] is True
-    assert value(db, "select count(*) from keyfund.paystack_events") == 2
+    assert value(db, "select count(*) from keyfund.events") == 2
 
 
 def test_an_event_whose_receiver_died_is_leased_to_another(db: Connection) -> None:
@@ -138,7 +140,7 @@ def test_an_event_that_failed_is_tried_again_for_as_long_as_it_takes(db: Connect
         )
         after = event(db)
         assert (after["attempts"], after["lease_token"]) == (count, None)
-        waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.paystack_events")
+        waits = value(db, "select extract(epoch from next_attempt_at - now()) from keyfund.events")
         assert 0 < waits <= 300
         let_pass(db, 301)
         (taken,) = claim_events(db)
@@ -173,7 +175,7 @@ def test_events_that_come_together_are_told_apart(db: Connection) -> None:
 def test_events_that_come_together_are_all_stored_or_none(db: Connection) -> None:
     with pytest.raises(psycopg.errors.NotNullViolation):
         receive_all(db, delivery("f1"), delivery("f2", event=None), delivery("f3"))
-    assert value(db, "select count(*) from keyfund.paystack_events") == 0
+    assert value(db, "select count(*) from keyfund.events") == 0
 
 
 def test_crowds_of_the_same_events_do_not_stop_each_other(database: Database, db: Connection) -> None:

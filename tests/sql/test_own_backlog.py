@@ -15,8 +15,8 @@ def test_only_one_s_own_is_told(db: Connection) -> None:
     by_owner(db, bob, "create_virtual_key", name="another")
     order = open_order(db, bob)
     db.execute(
-        "insert into keyfund.paystack_events (fingerprint, event, reference, body, received_at) "
-        "values ('f', 'charge.success', %s, '{}', now() - interval '90 seconds')",
+        "insert into keyfund.events (provider, fingerprint, event, kind, reference, body, received_at) "
+        "values ('paystack', 'f', 'charge.success', 'payment', %s, '{}', now() - interval '90 seconds')",
         [order["reference"]],
     )
     assert by_owner(db, ada, "read_own_backlog") == NOTHING

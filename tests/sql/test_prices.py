@@ -1,15 +1,17 @@
-"""Prices are those that the buyer was shown, and not below cost unless somebody says so."""
+"""Prices are those that the buyer was shown, and not below cost and fee unless somebody says so."""
 
 import re
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from dev.stack import ROOT
 from tests.sql.acting import Row, by_owner, by_service, open_order, refused, row, rows, sign_up
 from tests.support import Connection
 
-PACKAGE: Row = {"id": "big-ngn", "name": "Big", "credits": 10_000, "amount": 29_000_000, "currency": "NGN"}
+PACKAGE: Row = {"id": "big-ngn", "name": "Big", "credits": 10_000, "amount": 29_200_000, "currency": "NGN"}
+"""At 1,450 naira a dollar it costs 290,000 naira; Paystack keeps 2,000 at most."""
 RATES = {"NGN": 145_000, "GHS": 1_100, "KES": 12_900, "ZAR": 1_720, "USD": 100}
 """Subunits of each currency in a dollar."""
 
@@ -37,7 +39,8 @@ def on_sale(db: Connection) -> list[Row]:
     ("changes", "code"),
     [
         ({"amount": 28}, "below_cost"),
-        ({"amount": 28_999_999}, "below_cost"),
+        ({"amount": 29_000_000}, "below_cost"),
+        ({"amount": 29_199_999}, "below_cost"),
         ({"credits": 10_001}, "below_cost"),
         ({"currency": "USD", "amount": 19_999}, "below_cost"),
         ({"currency": "XOF"}, "rate_missing"),
@@ -49,7 +52,7 @@ def test_a_price_that_does_not_cover_the_cost_needs_a_yes(
     with refused(409, code):
         save(db, administrator, **changes)
     assert on_sale(db) == []
-    assert rows(db, "select from public.audit_log where action = 'package_saved'") == []
+    assert rows(db, "select from public.audit_log where details ->> 'package' = 'big-ngn'") == []
     assert save(db, administrator, **changes, below_cost=True)["active"]
 
 
@@ -72,7 +75,7 @@ def test_putting_a_package_on_sale_or_lowering_its_price_is_looked_at_again(
     with refused(409, "below_cost"):
         save(db, administrator, amount=28)
     assert row(db, "select amount, active from public.credit_packages where id = 'big-ngn'") == {
-        "amount": 29_000_000,
+        "amount": 29_200_000,
         "active": True,
     }
 
@@ -80,27 +83,56 @@ def test_putting_a_package_on_sale_or_lowering_its_price_is_looked_at_again(
 def test_the_cost_follows_the_operator_s_rate_and_the_value_of_a_credit(
     db: Connection, administrator: UUID
 ) -> None:
-    db.execute("update keyfund.currency_rates set subunits_per_dollar = 160000 where currency = 'NGN'")
+    by_service(db, "record_rate", p_currency="NGN", p_subunits_per_dollar=160_000, p_reason="It fell.")
     with refused(409, "below_cost"):
         save(db, administrator)
-    save(db, administrator, amount=32_000_000)
+    save(db, administrator, amount=32_200_000)
 
 
 def test_the_refusal_says_what_the_credits_cost_and_what_the_price_is(
     db: Connection, administrator: UUID
 ) -> None:
-    with pytest.raises(
-        Exception, match=r"10000 credits cost NGN 290,000.00 at your rate, and the price is NGN 0.28"
-    ):
+    fee = re.escape(
+        "10000 credits cost NGN 290,000.00 at your rate and the fee is NGN 0.01, and the price is NGN 0.28"
+    )
+    with pytest.raises(psycopg.Error, match=fee):
         save(db, administrator, amount=28)
+    no_fee = re.escape("10000 credits cost USD 200.00 at your rate, and the price is USD 0.01")
+    with pytest.raises(psycopg.Error, match=no_fee):
+        save(db, administrator, currency="USD", amount=1)
 
 
 def test_a_package_that_cannot_be_is_refused_as_such_whatever_it_costs(
     db: Connection, administrator: UUID
 ) -> None:
-    for changes in ({"amount": 0}, {"credits": None}, {"currency": "ngn"}, {"id": "Big"}):
+    for changes in ({"amount": 0}, {"credits": None}, {"currency": "ngn"}, {"id": "Big"}, {"name": " "}):
         with refused(400, "invalid_package"):
             save(db, administrator, **changes)
+
+
+def test_each_change_of_a_package_is_written_down_with_its_old_and_new_values(
+    db: Connection, administrator: UUID
+) -> None:
+    save(db, administrator)
+    save(db, administrator)  # nothing is new
+    save(db, administrator, amount=30_000_000, active=False)
+    db.execute("delete from public.credit_packages where id = 'big-ngn'")
+    found = rows(
+        db,
+        "select actor, actor_id, account_id, action, details from public.audit_log"
+        " where details ->> 'package' = 'big-ngn' order by id",
+    )
+    assert [(one["actor"], one["actor_id"], one["account_id"], one["action"]) for one in found] == [
+        ("administrator", administrator, None, "package_added"),
+        ("administrator", administrator, None, "package_changed"),
+        ("system", None, None, "package_removed"),
+    ]
+    assert found[0]["details"]["changes"]["amount"] == {"new": 29_200_000}
+    assert found[1]["details"]["changes"] == {
+        "amount": {"old": 29_200_000, "new": 30_000_000},
+        "active": {"old": True, "new": False},
+    }
+    assert found[2]["details"]["changes"]["name"] == {"old": "Big"}
 
 
 # --- the examples -------------------------------------------------------------------------------------------

@@ -47,6 +47,17 @@ REFUSED = [
     ("allowed_models", []),
     ("allowed_models", [None]),
     ("allowed_models", ["gpt", ""]),
+    ("allowed_models", ["gpt", "  "]),
+    ("allowed_models", [" gpt"]),
+    ("allowed_models", ["gpt "]),
+    ("allowed_models", ["gpt\n"]),
+    ("allowed_models", ["g\tpt"]),
+    ("allowed_models", ["g" * 257]),
+    ("allowed_models", [["gpt"], ["other"]]),
+    ("open_routes", []),
+    ("large_adjustment_credits", 0),
+    ("large_adjustment_credits", 1_000_000_001),
+    ("nightly_at", "24:00"),
     ("credit_value_cents", 0),
 ]
 
@@ -70,13 +81,19 @@ def test_none_is_no_limit_where_the_documents_say_so(db: Connection, setting: st
     assert by_owner(db, sign_up(db), "create_virtual_key")["state"] == "active"
 
 
-def test_every_setting_that_is_a_number_has_bounds(db: Connection) -> None:
+def test_models_are_taken_as_litellm_writes_them(db: Connection) -> None:
+    models = ["g", "openai/*", "my own model", "modèle-é", "g" * 256]
+    db.execute("update keyfund.settings set allowed_models = %s", [models])
+    assert value(db, "select allowed_models from keyfund.settings") == models
+
+
+def test_every_setting_that_is_more_than_a_switch_has_bounds(db: Connection) -> None:
     """A setting that is added without any is found here."""
     unbounded = value(
         db,
         """select array_agg(a.attname::text) from pg_attribute a
         where a.attrelid = 'keyfund.settings'::regclass and a.attnum > 0 and not a.attisdropped
-          and a.atttypid in ('integer'::regtype, 'bigint'::regtype)
+          and a.atttypid not in ('boolean'::regtype, 'uuid'::regtype)
           and not exists (
             select from pg_constraint c
             where c.conrelid = a.attrelid and c.contype = 'c' and a.attnum = any (c.conkey))""",

@@ -27,11 +27,15 @@ FILLED = """
     select %(who)s, %(who)s, 'key ' || n, 'active', 'sk-kf-an-old-string-' || n,
       ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, '2026-10-01'
     from generate_series(1, %(rotated)s) n;
+    with made as (
+      insert into keyfund.orders (account_id, user_id, provider, package_id, amount, currency, credits)
+      values (%(who)s, %(who)s, 'paystack', 'starter-ngn', 100, 'NGN', 1) returning *
+    )
     insert into public.transactions
-      (account_id, user_id, package_id, reference, amount, currency, credits, created_at)
-    select %(who)s, %(who)s, 'starter-ngn', 'kf-' || n, 100, 'NGN', 1,
+      (account_id, user_id, order_id, provider, package_id, reference, amount, currency, credits, created_at)
+    select account_id, user_id, id, provider, package_id, 'kf-' || n, amount, currency, credits,
       '2026-11-01'::timestamptz + make_interval(mins => n / 7)
-    from generate_series(1, %(payments)s) n;
+    from made, generate_series(1, %(payments)s) n;
     insert into public.credit_packages (id, name, credits, amount, currency)
     select 'package-' || n, 'Package', 1, 100, 'NGN' from generate_series(1, 1010) n;
 """
@@ -92,13 +96,11 @@ async def test_all_packages_are_listed(store: CallerStore, site: Site) -> None:
 
 def test_what_is_leased_is_what_is_handed_over(site: Site) -> None:
     site.db.execute(
-        "insert into keyfund.paystack_events (fingerprint, event, body) "
-        "select 'f' || n, 'unknown.event', '{}' from generate_series(1, 1500) n"
+        "insert into keyfund.events (provider, fingerprint, event, kind, body) "
+        "select 'paystack', 'f' || n, 'unknown.event', 'other', '{}' from generate_series(1, 1500) n"
     )
     claimed = site.rpc("claim_events", {"p_limit": 1500, "p_lease_seconds": 60}).json()
-    leased = site.db.execute(
-        "select count(*) from keyfund.paystack_events where lease_token is not null"
-    ).fetchone()
+    leased = site.db.execute("select count(*) from keyfund.events where lease_token is not null").fetchone()
     assert leased == (len(claimed),) == (1000,)
 
 

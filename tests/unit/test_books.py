@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from supabase import AsyncClient
 
+from core.domain.payments import Provider
 from core.errors import RefusedError
 from core.store import ServiceStore
 from core.store.books import OpenBooks
@@ -43,7 +44,7 @@ async def read_accounts(store: ServiceStore, there: int) -> int:
 
 async def test_all_accounts_are_read_page_by_page() -> None:
     assert await read_accounts(Cut(450, 10**9), 450) == 450
-    assert len(await Cut(1200, 10**9).list_paid(NOW, NOW)) == 1200
+    assert len(await Cut(1200, 10**9).list_paid(Provider.PAYSTACK, NOW, NOW)) == 1200
 
 
 async def test_accounts_that_were_cut_off_are_no_zero() -> None:
@@ -53,4 +54,4 @@ async def test_accounts_that_were_cut_off_are_no_zero() -> None:
 
 async def test_payments_that_were_cut_off_are_no_zero() -> None:
     with pytest.raises(RefusedError, match="Read 100 payments, but there are 1200"):
-        await Cut(1200, 100).list_paid(NOW, NOW)
+        await Cut(1200, 100).list_paid(Provider.PAYSTACK, NOW, NOW)

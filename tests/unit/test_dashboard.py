@@ -90,6 +90,7 @@ async def test_the_page_is_told_public_facts_alone(service: Service) -> None:
         "credit_value_cents": 2,
         "payments": True,
         "realtime": False,
+        "seller": None,
     }
     assert "secret" not in json.dumps(told)
 

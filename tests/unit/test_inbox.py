@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from core.domain.payments import Event
+from core.domain.payments import Event, Kind, Provider
 from core.errors import KeyfundError, RefusedError, TransientError
 from core.store import ServiceStore
 from core.store.payments import ClaimedEvent, Delivery
@@ -26,7 +26,10 @@ class Store:
     poisoned: str | None = None
     down: BaseException | None = None
 
-    async def receive_events(self, deliveries: Sequence[Delivery]) -> list[ClaimedEvent | None]:
+    async def receive_events(
+        self, provider: Provider, deliveries: Sequence[Delivery]
+    ) -> list[ClaimedEvent | None]:
+        assert provider is Provider.PAYSTACK
         names = [one.event.fingerprint for one in deliveries]
         assert len(set(names)) == len(names)
         self.batches.append(names)
@@ -41,7 +44,7 @@ class Store:
         if name in self.stored:
             return None
         self.stored[name] = len(self.stored)
-        return ClaimedEvent(self.stored[name], "token", "charge.success", name)
+        return ClaimedEvent(self.stored[name], "token", "charge.success", Kind.PAYMENT, name)
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def store() -> Store:
 
 @pytest.fixture
 def box(store: Store) -> Inbox:
-    return Inbox(cast(ServiceStore, store))
+    return Inbox(cast(ServiceStore, store), Provider.PAYSTACK)
 
 
 def event(name: str, size: int = 2) -> Event:

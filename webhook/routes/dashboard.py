@@ -34,6 +34,8 @@ class DashboardConfig(BaseModel):
     credit_value_cents: int
     payments: bool
     realtime: bool
+    seller: str | None
+    """Who sells the credits, as receipts name them."""
 
 
 def is_built() -> bool:
@@ -76,6 +78,7 @@ async def read_config(services: ServicesHere) -> DashboardConfig:
         credit_value_cents=settings.credit_value_cents,
         payments=services.parts.paystack is not None,
         realtime=settings.supabase_realtime,
+        seller=settings.receipt_seller,
     )
 
 

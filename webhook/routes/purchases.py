@@ -135,7 +135,7 @@ def _payment(row: dict[str, Any]) -> Payment:
         **{name: row[name] for name in ("reference", "status", "credits", "amount", "currency")},
         # Only while it can still be paid.
         authorization_url=row["authorization_url"] if row["verified_at"] is None else None,
-        granted_credits=granted(row),
+        granted_credits=_granted(row),
         **{name: row[name] for name in ("standing", "refunded_amount", "refunding_amount", "refunded_at")},
         refused=row["decided_at"] is not None and row["credited_at"] is None,
         waiting_for=unreached[0] if unreached else None,
@@ -143,7 +143,7 @@ def _payment(row: dict[str, Any]) -> Payment:
     )
 
 
-def granted(row: dict[str, Any]) -> int | None:
+def _granted(row: dict[str, Any]) -> int | None:
     """The credits that a payment bought; None: none so far."""
     if row["credited_at"] is None:
         return None

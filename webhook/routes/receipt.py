@@ -1,5 +1,6 @@
 """A receipt: one plain page per payment, made to be printed."""
 
+from collections.abc import Iterator
 from html import escape
 from string import Template
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from fastapi import Path
 from fastapi.responses import HTMLResponse
 
 from core.errors import RefusedError
-from webhook.routes.purchases import granted
+from core.store import CallerStore
 from webhook.services import CallerHere, ServicesHere
 
 PaymentReference = Annotated[str, Path(pattern=r"^[A-Za-z0-9.=-]{1,100}$")]
@@ -30,42 +31,51 @@ tr.total th, tr.total td { border-bottom: 2px solid #111; font-weight: 700 }
 <table>
 $rows</table></main></body></html>
 """)
+AMOUNTS = {"credits": "Price", "fee": "Payment fee", "beyond": "Paid beyond the price"}
 ROW = Template('<tr$mark><th scope="row">$name</th><td>$value</td></tr>\n')
 
 
 async def show(reference: PaymentReference, caller: CallerHere, services: ServicesHere) -> HTMLResponse:
     """The caller's own payments only; an administrator's view is ``read_payment``."""
-    store = services.store_of(caller)
-    payment = await store.get_transaction(reference)
-    if payment is None:
-        raise RefusedError("payment_not_found", "There is no such payment.", status=404)
-    if payment["paid_amount"] is None or payment["credited_at"] is None:
-        raise RefusedError("payment_not_credited", "The payment has not arrived yet.", status=409)
-    rows = lines(payment, await store.get_email())
+    receipt = await services.store_of(caller).read_receipt(reference)
+    if receipt is None:
+        raise await _why_none(services.store_of(caller), reference)
     seller = escape(services.parts.settings.receipt_seller or "")
-    page = PAGE.substitute(reference=escape(reference), seller=seller, rows="".join(rows))
+    page = PAGE.substitute(reference=escape(reference), seller=seller, rows="".join(lines(receipt)))
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return HTMLResponse(page, headers={"content-security-policy": policy})
 
 
-def lines(payment: dict[str, Any], email: str | None) -> list[str]:
+async def _why_none(store: CallerStore, reference: str) -> RefusedError:
+    if await store.get_transaction(reference) is None:
+        return RefusedError("payment_not_found", "There is no such payment.", status=404)
+    return RefusedError("payment_not_credited", "The payment has not arrived yet.", status=409)
+
+
+def lines(receipt: dict[str, Any]) -> list[str]:
     """The rows of the table: who, when, what, how much, and what of it was given back."""
-    currency, paid, refunded = payment["currency"], payment["paid_amount"], payment["refunded_amount"]
     rows = [
-        ("Reference", payment["reference"], ""),
-        ("Paid on", (payment["paid_at"] or payment["credited_at"])[:10] + " (UTC)", ""),
-        ("Paid by", email or "", ""),
-        ("Paid through", f"Paystack, transaction {payment['provider_id']}", ""),
-        ("Credits", f"{granted(payment):,}", ""),
-        ("Amount paid", money(paid, currency), ""),
+        ("Reference", receipt["reference"], ""),
+        ("Paid on", receipt["paid_at"][:10] + " (UTC)", ""),
+        ("Paid by", receipt["email"] or "", ""),
+        ("Paid through", f"{receipt['provider'].title()}, transaction {receipt['provider_id']}", ""),
+        ("Credits", f"{receipt['credits']:,}", ""),
+        *_amounts(receipt),
     ]
-    if refunded:
-        rows.append(("Given back", f"\N{MINUS SIGN}{money(refunded, currency)}", ""))
-    if payment["withheld_credits"]:
-        rows.append(("Credits taken back", f"{payment['withheld_credits']:,}", ""))
-    rows.append(("Total", money(paid - refunded, currency), ' class="total"'))
     shown = [(escape(name), escape(value), mark) for name, value, mark in rows if value]
     return [ROW.substitute(name=name, value=value, mark=mark) for name, value, mark in shown]
+
+
+def _amounts(receipt: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    currency, refunded = receipt["currency"], receipt["refunded_amount"]
+    if len(receipt["lines"]) > 1:
+        yield from ((AMOUNTS[one["what"]], money(one["amount"], currency), "") for one in receipt["lines"])
+    yield "Amount paid", money(receipt["paid_amount"], currency), ""
+    if refunded:
+        yield "Given back", f"\N{MINUS SIGN}{money(refunded, currency)}", ""
+    if receipt["withheld_credits"]:
+        yield "Credits taken back", f"{receipt['withheld_credits']:,}", ""
+    yield "Total", money(receipt["total"], currency), ' class="total"'
 
 
 def money(subunits: int, currency: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from core.domain.payments import Order
+from core.domain.payments import Order, Provider
 from core.domain.pushes import Reading
 from core.errors import KeyfundError
 from core.flows.settle import Settled, Settler
@@ -24,7 +24,7 @@ Settle = Callable[[str], Awaitable[Settled]]
 
 @dataclass(frozen=True, slots=True)
 class HandleEvents:
-    """Handle events of Paystack's that nobody has handled to the end."""
+    """Handle events that nobody has handled to the end."""
 
     store: ServiceStore
     settler: Settler
@@ -95,7 +95,7 @@ class SweepPaystack:
         uncredited = await self.store.list_uncredited(paid)
         disputes = await self.paystack.read_disputes(reading.asked_at - LONG_WINDOW)
         refunds = await self.paystack.read_refunds(reading.asked_at - LONG_WINDOW, disputes)
-        changed = await self.store.list_changed_reversals(refunds, disputes)
+        changed = await self.store.list_changed_reversals(Provider.PAYSTACK, refunds, disputes)
         return [
             *((reference, self.settler.settle) for reference in uncredited),
             *((reference, self.settler.settle_reversals) for reference in changed),

@@ -6,6 +6,8 @@ export interface Config {
   credit_value_cents: number;
   payments: boolean;
   realtime: boolean;
+  /** Who sells the credits, as receipts name them. */
+  seller: string | null;
 }
 
 export interface Key {
@@ -88,6 +90,22 @@ export interface Payment {
   refused: boolean;
   waiting_for: Step | null;
   timeline: Record<Step, string | null>;
+}
+
+/** What `read_receipt` answers, amounts in subunits. The lines add up to `paid_amount`. */
+export interface Receipt {
+  reference: string;
+  email: string | null;
+  provider: string;
+  provider_id: number;
+  paid_at: string;
+  currency: string;
+  lines: { what: "credits" | "fee" | "beyond"; amount: number }[];
+  paid_amount: number;
+  refunded_amount: number;
+  total: number;
+  credits: number;
+  withheld_credits: number;
 }
 
 export interface LedgerEntry {

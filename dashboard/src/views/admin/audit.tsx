@@ -34,8 +34,21 @@ export function Audit({ turn }: { turn: number }) {
   );
 }
 
-const describe = (details: Record<string, unknown>) =>
-  Object.entries(details)
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
-    .join(", ");
+interface Change {
+  old?: unknown;
+  new?: unknown;
+}
+
+const text = (value: unknown) => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "none"));
+
+/** A column that the operator changed; what was added has no old value, what was removed no new one. */
+const describeChange = ([column, change]: [string, Change]) =>
+  `${column}: ${["old" in change && text(change.old), "new" in change && text(change.new)].filter((side) => side !== false).join(" → ")}`;
+
+const describe = ({ changes, ...details }: AuditEntry["details"]) =>
+  [
+    ...Object.entries(details)
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => `${name}: ${text(value)}`),
+    ...Object.entries((changes ?? {}) as Record<string, Change>).map(describeChange),
+  ].join(", ");
