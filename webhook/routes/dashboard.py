@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from core.errors import NotConfiguredError, RefusedError
 from core.settings import Settings
+from core.shipped import DASHBOARD
 from webhook.services import ServicesHere
 
-BUILT = Path(__file__).parents[2] / "dashboard" / "dist"
+BUILT = DASHBOARD
 FOREVER = "public, max-age=31536000, immutable"  # a file's name has the hash of what is in it
 AssetName = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 HEADERS = {
