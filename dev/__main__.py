@@ -13,7 +13,7 @@ from types import FrameType
 import psycopg
 from dotenv import dotenv_values
 
-from dev import story
+from dev import names, story
 from dev.child import StackError
 from dev.control import ACTIONS, Control, ask
 from dev.setup import set_up
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add(commands, "status", order, "a line per part of the running stack: name, state, pid, address")
     who = add(commands, "administrator", promote, "make somebody who signed up here an administrator")
     who.add_argument("email", metavar="EMAIL")
+    add(commands, "names", rewrite_names, "write the names that the migrations choose into their preflight")
     for action in ACTIONS:
         add(commands, action, order, WORDS[action]).add_argument("part", choices=ORDER, metavar="PART")
     return top
@@ -71,6 +72,12 @@ def take_home(command: argparse.ArgumentParser, default: object) -> None:
 
 def setup(arguments: argparse.Namespace) -> int:
     set_up(ROOT, print, everything=arguments.all)
+    return 0
+
+
+def rewrite_names(_arguments: argparse.Namespace) -> int:
+    folder = ROOT / "supabase" / "migrations"
+    names.preflight(folder).write_text(names.listed(folder))
     return 0
 
 
