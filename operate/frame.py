@@ -22,6 +22,7 @@ do $trial$
 declare
   v_failure text := 'none';
 begin
+  discard plans; -- or what a function's statements meant before, they go on meaning
   begin
     insert into auth.users (id, aud, role, email, raw_app_meta_data, raw_user_meta_data)
     values (gen_random_uuid(), 'authenticated', 'authenticated', gen_random_uuid() || '@keyfund.invalid',
@@ -45,7 +46,7 @@ AFTER = """  if v_failure <> 'none' and current_setting('keyfund.trial_before') 
 def compose(text: str, schema: str) -> str:
     """A file's text for a schema: it waits for no lock for long, and PostgREST hears of what changed."""
     parts = [HEAD.format(release=release(), schema=schema)]
-    if "lock_timeout" not in text:
+    if not text.count(f"{NO_WAITING}\n"):
         parts.append(f"{NO_WAITING}\n")
     follows = FOLLOWS_USERS.search(text) is not None
     if follows:
@@ -53,7 +54,7 @@ def compose(text: str, schema: str) -> str:
     parts.append("\n" + rename_schema(text, schema).strip() + "\n")
     if follows:
         parts.append(TRIAL.format(judgement=AFTER))
-    if "notify pgrst" not in text:
+    if RELOAD not in text:
         parts.append(f"\n{RELOAD}\n")
     return "".join(parts)
 

@@ -66,7 +66,7 @@ PATTERN = re.compile(
   | (?P<quoted>"(?:[^"]|"")*")
   | (?P<word>[{LETTER}][{LETTER}0-9$]*)
   | (?P<number>[0-9][{LETTER}0-9.]*)
-  | (?P<sign>::|:=|<>|!=|[^'"])
+  | (?P<sign>::|:=|<>|!=|\$(?![{LETTER}$])|[^'"$])
     """,
     re.VERBOSE | re.DOTALL,
 )

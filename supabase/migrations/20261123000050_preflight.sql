@@ -150,6 +150,7 @@ begin
           foreach v_name in array v_tables loop
             execute format('create table %I.%I ()', v_schema, v_name);
           end loop;
+          discard plans; -- or what a function's statements meant before, they go on meaning
         end if;
         insert into auth.users (id, aud, role, email, raw_app_meta_data, raw_user_meta_data)
         values (gen_random_uuid(), 'authenticated', 'authenticated', gen_random_uuid() || '@keyfund.invalid', '{}',

@@ -1,4 +1,4 @@
-"""The package as others install it: built, put into a bare environment, and its commands run from elsewhere."""
+"""The package as others install it: built, put into a bare environment, and run from elsewhere."""
 
 import subprocess
 import sys
@@ -18,7 +18,9 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare environment with the built package, and a path to the packages of the lock file."""
     home = tmp_path_factory.mktemp("installed")
-    finish(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(home), cwd=ROOT)
+    finish(
+        sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(home), cwd=ROOT
+    )
     (wheel,) = home.glob("keyfund-*.whl")
     finish(sys.executable, "-m", "venv", "--without-pip", str(home / "venv"), cwd=home)
     python = home / "venv" / "bin" / "python"
