@@ -14,9 +14,10 @@ from core.store.payments import ChosenEvents
 from operate import migrations
 from operate.adopt import adopt
 from operate.command import Commands
+from operate.database import UNINSTALLED, describe_absence
 from operate.doctor import Visit, examine
 from operate.drift import drift
-from operate.finding import Finding, warning
+from operate.finding import Finding
 from operate.proofs import Wish, prove
 from operate.reconcile import reconcile
 from operate.remeasure import remeasure
@@ -164,8 +165,9 @@ async def diagnose(arguments: argparse.Namespace, settings: Settings) -> bool:
         try:
             await parts.store.read_routes()
         except KeyfundError as error:
-            show(warning(f"Versions are not recorded, and the default routes are examined: {error.message}"))
-            return await examine(settings, show, visit)
+            show(describe_absence(error))
+            healthy = await examine(settings, show, visit)
+            return healthy and error.code not in UNINSTALLED
         return await examine(settings, show, visit, parts.store)
 
 

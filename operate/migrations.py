@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psycopg
 
+from core.domain.schema import PUBLIC
 from core.errors import RefusedError
 from core.shipped import MIGRATIONS
 from operate.command import Commands
 from operate.frame import compose, make_schema, schema_of
-from operate.schema import HOME, check_name
+from operate.schema import check_name
 
 FILE = re.compile(r"(?P<version>[0-9]+)_(?P<name>.+)\.sql")
 OURS = re.compile(r"keyfund_(?P<slug>[a-z0-9_]+)")
@@ -92,7 +93,7 @@ def conclude(written: Sequence[Path], schema: str) -> str:
     if not written:
         return "Nothing to add: all migrations are there."
     told = "Push them with `supabase db push`."
-    if schema == HOME:
+    if schema == PUBLIC:
         return told
     return (
         f"{told} Then expose the schema {schema} in the Data API's settings, and set "
@@ -147,7 +148,7 @@ def choose_schema(wanted: str | None, there: str | None) -> str:
     Raises:
         RefusedError: the name cannot be one, or what is installed has another.
     """
-    name = check_name(wanted or there or HOME)
+    name = check_name(wanted or there or PUBLIC)
     if there is not None and name != there:
         raise RefusedError(
             "other_schema",
@@ -163,7 +164,7 @@ def shipped(schema: str, folder: Path = MIGRATIONS) -> list[Migration]:
     """All migrations in order, written for a schema."""
     found = [(FILE.fullmatch(file.name), file) for file in sorted(folder.glob("*.sql"))]
     made = [Migration(name["name"], compose(file.read_text(), schema)) for name, file in found if name]
-    if schema != HOME:
+    if schema != PUBLIC:
         made.insert(made[0].slug == FIRST, Migration("schema", make_schema(schema)))
     return made
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from operate.schema import HOME
+from core.domain.schema import PUBLIC
 from operate.tokens import Kind, Token, scan
 
 RELATIONS = {"table", "view", "sequence", "type"}
@@ -71,7 +71,7 @@ def change(kept: dict[tuple[str, str], None], statement: Sequence[Token]) -> Non
 
 def made_by(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     if words[1:2] == ["index"] or words[1:3] == ["unique", "index"]:
-        if followed(words, "on") == HOME:
+        if followed(words, "on") == PUBLIC:
             yield "index", next(word for word in words[1:] if word not in PASSED_OVER)
         return
     found = next(named(words[1:]), None)
@@ -86,13 +86,13 @@ def named(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The kind and name of what stands first, if it is in the API's schema."""
     rest = [word for word in words[:8] if word not in PASSED_OVER]
     kind = "function" if rest[:1] == ["procedure"] else rest[0] if rest else ""
-    if kind in RELATIONS | {"function", "index"} and rest[1:3] == [HOME, "."]:
+    if kind in RELATIONS | {"function", "index"} and rest[1:3] == [PUBLIC, "."]:
         yield kind, rest[3]
 
 
 def constraints(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Named constraints that make an index, on a table of the API's schema."""
-    if HOME not in words[:7]:
+    if PUBLIC not in words[:7]:
         return
     for at, word in enumerate(words[:-2]):
         if word == "constraint" and words[at + 2] in ("unique", "primary", "exclude"):

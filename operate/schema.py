@@ -3,17 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from core.domain.schema import PUBLIC, objection
 from core.errors import RefusedError
 from operate.tokens import Kind, Token, scan
 
-HOME = "public"
-"""The schema that the migrations are written for."""
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
-TAKEN = re.compile(
-    r"keyfund|keyfund_before|auth|storage|realtime|extensions|vault|graphql|graphql_public|net|cron|pgbouncer"
-    r"|pgsodium|pgsodium_masks|pgtle|pgmq|tiger|topology|information_schema|supabase_.*|pg_.*|_(analytics|realtime|supavisor)"
-)
 KEYWORDS = frozenset(
     """
     all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both
@@ -54,15 +47,8 @@ def check_name(name: str) -> str:
     Raises:
         RefusedError: it cannot; the message says why.
     """
-    if not NAME.fullmatch(name):
-        raise RefusedError(
-            "bad_schema",
-            f"{name!r} cannot be the schema's name: letters, digits, _ and -, at most 63, no digit first.",
-        )
-    if TAKEN.fullmatch(name):
-        raise RefusedError(
-            "bad_schema", f"{name} cannot be the schema's name: it is taken by Supabase or Keyfund itself."
-        )
+    if (reason := objection(name)) is not None:
+        raise RefusedError("bad_schema", f"{name!r} cannot be the schema's name: {reason}.")
     return name
 
 
@@ -80,7 +66,7 @@ def rename_schema(text: str, name: str) -> str:
     where they are names or code: cast to a regclass and its like, given to a function that looks a name up,
     compared with a schema's name, or executed.
     """
-    if name == HOME:
+    if name == PUBLIC:
         return text
     return Renaming(name).code(text)
 
@@ -102,18 +88,18 @@ class Renaming:
     def token(self, seen: "Sentence", place: int) -> Token:
         token = seen.tokens[place]
         match token.kind:
-            case Kind.WORD | Kind.QUOTED if token.name == HOME and seen.is_schema(place):
+            case Kind.WORD | Kind.QUOTED if token.name == PUBLIC and seen.is_schema(place):
                 return Token(Kind.QUOTED, quote(self.name))
             case Kind.BODY if seen.is_code(place):
                 return token.holding(self.code(token.content))
-            case Kind.STRING if HOME in token.text.lower():
+            case Kind.STRING if PUBLIC in token.text.lower():
                 return self.string(seen, place)
         return token
 
     def string(self, seen: "Sentence", place: int) -> Token:
         token = seen.tokens[place]
         executed = seen.is_executed(place)
-        if token.content == HOME and (executed or seen.is_compared(place) or seen.is_looked_up(place)):
+        if token.content == PUBLIC and (executed or seen.is_compared(place) or seen.is_looked_up(place)):
             return token.holding(quote(self.name) if seen.is_parsed(place) else self.name)
         if executed:
             return token.holding(self.code(token.content))

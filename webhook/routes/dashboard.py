@@ -32,6 +32,7 @@ class DashboardConfig(BaseModel):
 
     supabase_url: str
     supabase_anon_key: str
+    supabase_schema: str
     credit_value_cents: int
     payments: bool
     realtime: bool
@@ -74,6 +75,7 @@ async def read_config(services: ServicesHere) -> DashboardConfig:
     return DashboardConfig(
         supabase_url=settings.supabase_url,
         supabase_anon_key=settings.supabase_anon_key,
+        supabase_schema=settings.supabase_schema,
         credit_value_cents=settings.credit_value_cents,
         payments=services.parts.paystack is not None,
         realtime=settings.supabase_realtime,
