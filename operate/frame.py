@@ -31,6 +31,7 @@ begin
     raise exception using errcode = 'KF000'; -- nothing of it is kept
   exception
     when sqlstate 'KF000' then null;
+    when lock_not_available then raise;
     when others then v_failure := sqlerrm;
   end;
 {judgement}

@@ -15,6 +15,7 @@ from core.errors import RefusedError
 from core.shipped import MIGRATIONS
 from operate.command import Commands
 from operate.frame import compose, make_schema, schema_of
+from operate.installation import find_schema
 from operate.schema import check_name
 
 FILE = re.compile(r"(?P<version>[0-9]+)_(?P<name>.+)\.sql")
@@ -126,16 +127,9 @@ def read_database(url: str) -> Project:
         rows = connection.execute(
             "select version, coalesce(name, '') from supabase_migrations.schema_migrations"
         ).fetchall()
-        found = connection.execute(INSTALLED_IN).fetchone()
+        schema = find_schema(connection)
     names = [name for _, name in rows]
-    return Project(frozenset(number for number, _ in rows), slugs_of(names), found[0] if found else None)
-
-
-INSTALLED_IN = """
-    select n.nspname from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-      join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = 'credit_ledger'
-    where p.proname = 'check_installation' and to_regnamespace('keyfund') is not null
-"""
+    return Project(frozenset(number for number, _ in rows), slugs_of(names), schema)
 
 
 def slugs_of(names: Iterable[str]) -> frozenset[str]:

@@ -159,6 +159,7 @@ begin
         raise exception using errcode = 'KF000'; -- nothing of it is kept
       exception
         when sqlstate 'KF000' then null;
+        when lock_not_available then raise;
         when others then v_failures[1 + v_is_shadowed::integer] := sqlerrm;
       end;
     end loop;

@@ -51,7 +51,17 @@ def finish(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 
 def test_the_command_lists_the_processes_and_the_commands_of_operators(run: Run) -> None:
     told = run("keyfund", "--help").stdout
-    for command in ("webhook", "worker", "doctor", "reconcile", "drift", "replay", "adopt", "migrations"):
+    for command in (
+        "webhook",
+        "worker",
+        "doctor",
+        "reconcile",
+        "drift",
+        "replay",
+        "adopt",
+        "migrations",
+        "uninstall",
+    ):
         assert command in told.split()
 
 
