@@ -4,6 +4,9 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 REQUIREMENTS := requirements/dev.txt
 LOCKED := runtime dev litellm litellm-newest peer
+# What each lock file is made from, where that is not the .in file beside it alone.
+FROM_runtime := pyproject.toml
+FROM_dev := pyproject.toml --extra test requirements/dev.in
 # Two processes of tests, each with a stack of its own; a file's tests stay together, in order.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 MODULES := dashboard dev/browser dev/litellm dev/supabase tests/compat
@@ -54,13 +57,12 @@ venv:
 	echo "$$wanted" > .venv/.installed && \
 	echo "  done in $$(( $$(date +%s) - began )) s"
 
-lock: venv ## bring the lock files up to their .in and package.json; UPGRADE=1 for the newest versions
+lock: venv ## bring the lock files up to pyproject.toml, their .in and package.json; UPGRADE=1 for the newest versions
 	@$(PYTHON) -m venv .stack/uv && .stack/uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
-	@for name in $(LOCKED); do \
-	  echo "locking requirements/$$name.in"; \
+	@set -e; $(foreach name,$(LOCKED),echo "locking requirements/$(name).txt"; \
 	  .stack/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) requirements/$$name.in -o requirements/$$name.txt || exit 1; \
-	done
+	    --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
+	    $(or $(FROM_$(name)),requirements/$(name).in) -o requirements/$(name).txt;)
 	@for folder in $(MODULES); do \
 	  echo "locking $$folder"; \
 	  (cd $$folder && PATH="$(CURDIR)/.venv/bin:$$PATH" npm install --package-lock-only --ignore-scripts \

@@ -2,9 +2,10 @@
 
 import re
 from functools import cache
-from pathlib import Path
 
-FILE = Path(__file__).parent.parent / "guard" / "keyfund_guard.py"
+from core.shipped import GUARD
+
+FILE = GUARD
 
 
 @cache

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.domain.payments import Bearer
+from core.domain.schema import PUBLIC, objection
 from core.errors import SettingsError
 
 
@@ -26,6 +27,12 @@ class PaystackMode(StrEnum):
 
 def _without_slash(url: str) -> str:
     return url.rstrip("/")
+
+
+def _checked_schema(name: str) -> str:
+    if (reason := objection(name)) is not None:
+        raise ValueError(reason)
+    return name
 
 
 # No name and password: addresses are shown, to browsers and in the page's policy, and httpx would send them
@@ -55,6 +62,7 @@ class Settings(BaseSettings):
     supabase_url: Url
     supabase_service_role_key: Secret
     supabase_anon_key: Annotated[str, Field(min_length=8)]
+    supabase_schema: Annotated[str, AfterValidator(_checked_schema)] = PUBLIC
     supabase_jwt_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
     supabase_realtime: bool = False
 

@@ -13,7 +13,8 @@ from types import FrameType
 import psycopg
 from dotenv import dotenv_values
 
-from dev import story
+from core.domain.schema import PUBLIC
+from dev import names, story
 from dev.child import StackError
 from dev.control import ACTIONS, Control, ask
 from dev.setup import set_up
@@ -43,11 +44,15 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     every = add(commands, "setup", setup, "install what the stack needs")
     every.add_argument("--all", action="store_true", help="install what the tests alone need, too")
-    add(commands, "run", run, "start the stack, play the story, serve until Ctrl-C")
-    add(commands, "story", play, "start the stack, play the story, stop; exit 0 if all of it held")
+    for command in (
+        add(commands, "run", run, "start the stack, play the story, serve until Ctrl-C"),
+        add(commands, "story", play, "start the stack, play the story, stop; exit 0 if all of it held"),
+    ):
+        command.add_argument("--schema", metavar="NAME", default=PUBLIC, help="where Keyfund's tables are")
     add(commands, "status", order, "a line per part of the running stack: name, state, pid, address")
     who = add(commands, "administrator", promote, "make somebody who signed up here an administrator")
     who.add_argument("email", metavar="EMAIL")
+    add(commands, "names", rewrite_names, "write the names that the migrations choose into their preflight")
     for action in ACTIONS:
         add(commands, action, order, WORDS[action]).add_argument("part", choices=ORDER, metavar="PART")
     return top
@@ -71,6 +76,12 @@ def take_home(command: argparse.ArgumentParser, default: object) -> None:
 
 def setup(arguments: argparse.Namespace) -> int:
     set_up(ROOT, print, everything=arguments.all)
+    return 0
+
+
+def rewrite_names(_arguments: argparse.Namespace) -> int:
+    folder = ROOT / "supabase" / "migrations"
+    names.preflight(folder).write_text(names.listed(folder))
     return 0
 
 
@@ -100,7 +111,8 @@ PROMOTE = """
 
 def run(arguments: argparse.Namespace) -> int:
     settings = {"METRICS_TOKEN": secrets.token_hex(16)}
-    with Stack(choose_home(arguments.home.absolute(), print), settings=settings) as stack, Control(stack):
+    home = choose_home(arguments.home.absolute(), print)
+    with Stack(home, settings=settings, schema=arguments.schema) as stack, Control(stack):
         story.play(stack.env, print)
         page = f"the dashboard: {stack.env['WEBHOOK_BASE_URL']}/analytics"
         print("\n".join(["", *stack.status(), "", page, "serving until Ctrl-C"]))
@@ -109,7 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def play(arguments: argparse.Namespace) -> int:
-    with Stack(choose_home(arguments.home.absolute(), print)) as stack, Control(stack):
+    home = choose_home(arguments.home.absolute(), print)
+    with Stack(home, schema=arguments.schema) as stack, Control(stack):
         story.play(stack.env, print)
     return 0
 

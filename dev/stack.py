@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import LiteralString, Self
 
 import psycopg
 
+from core.domain.schema import PUBLIC
 from dev import litellm, paystack, postgres, provider, redis, service, supabase
 from dev.child import Child, StackError
 from dev.litellm import Proxy
@@ -24,6 +26,7 @@ from dev.part import Part
 from dev.postgres import SUPERUSER, Address
 from dev.prepared import REGIMES, Prepared, random_passwords
 from dev.reaper import Reaper
+from operate import migrations
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ROOT / "dev" / "packages.sql"  # on sale here, at rates of its own
@@ -44,7 +47,8 @@ class Stack:
     """One stack with its own database, ports and secrets; ``home`` holds its env file and logs.
 
     ``settings`` are added to what the webhook and the worker get; with ``asymmetric``, user tokens are ES256
-    with a JWKS, and the env file has no SUPABASE_JWT_SECRET; ``proxy`` says how LiteLLM is set up. Use as a
+    with a JWKS, and the env file has no SUPABASE_JWT_SECRET; ``proxy`` says how LiteLLM is set up; ``schema``
+    holds Keyfund's tables and functions, and ``theirs`` is SQL of what the project had before. Use as a
     context manager; whatever happens to this process, nothing it started stays behind.
     """
 
@@ -56,6 +60,8 @@ class Stack:
         *,
         asymmetric: bool = False,
         proxy: Proxy | None = None,
+        schema: str = PUBLIC,
+        theirs: Path | None = None,
     ) -> None:
         self.home = home
         self.say = say
@@ -63,6 +69,8 @@ class Stack:
         self.more = dict(settings or {})
         self.asymmetric = asymmetric
         self.proxy = proxy or Proxy()
+        self.schema = schema
+        self.theirs = theirs
         self.children: dict[str, Child] = {}
         self.env: dict[str, str] = {}
         self.stopping = threading.Event()
@@ -160,6 +168,8 @@ class Stack:
         }
         if self.proxy.redis:
             self.env["REDIS_URL"] = f"redis://:{self.redis_password}@127.0.0.1:{self.ports['redis']}"
+        if self.schema != PUBLIC:
+            self.env["SUPABASE_SCHEMA"] = self.schema
         if self.asymmetric:
             del self.env["SUPABASE_JWT_SECRET"]
         # One LiteLLM worker: what it is told holds at once. The product never sees the database itself.
@@ -170,7 +180,12 @@ class Stack:
         parts = [
             postgres.part(self.data, self.address),
             supabase.part(
-                ROOT, address=self.address, database="keyfund", port=port["supabase"], keys=self.keys
+                ROOT,
+                address=self.address,
+                database="keyfund",
+                port=port["supabase"],
+                keys=self.keys,
+                schema=self.schema,
             ),
             provider.part(port=port["provider"], key=self.provider_key),
             litellm.part(
@@ -216,11 +231,23 @@ class Stack:
     def migrate(self) -> None:
         began = time.monotonic()
         supabase.clone_database(self.superuser_url("postgres"), REGIMES["locked"], "keyfund")
-        applied = supabase.apply_migrations(self.env["DATABASE_URL"], ROOT / "supabase" / "migrations")
-        supabase.apply_seed(self.env["DATABASE_URL"], ROOT / "supabase" / "seed.sql")
-        supabase.apply_seed(self.env["DATABASE_URL"], PACKAGES)
+        url = self.env["DATABASE_URL"]
+        if self.theirs is not None:
+            supabase.apply_seed(url, self.theirs)
+        applied = supabase.apply_migrations(url, self.migrations())
+        supabase.apply_seed(url, ROOT / "supabase" / "seed.sql", self.schema)
+        supabase.apply_seed(url, PACKAGES, self.schema)
         self.set_up(CROWDED)
         self.report(f"{len(applied)} migrations", time.monotonic() - began)
+
+    def migrations(self) -> Path:
+        """The checkout's files, or what is written for a schema of another name."""
+        if self.schema == PUBLIC:
+            return ROOT / "supabase" / "migrations"
+        folder = self.home / "migrations"
+        shutil.rmtree(folder, ignore_errors=True)
+        migrations.write(folder, self.schema, migrations.read_folder(folder), datetime.now(UTC))
+        return folder
 
     def superuser_url(self, database: str) -> str:
         """For what `postgres` may not do, such as making databases beside the others."""

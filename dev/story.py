@@ -237,7 +237,9 @@ class Story:
         return self.env["WEBHOOK_BASE_URL"] + path
 
     def keyed(self, person: Person | None = None) -> dict[str, str]:
-        return {"apikey": self.env["SUPABASE_ANON_KEY"], **(bearer(person) if person else {})}
+        schema = self.env.get("SUPABASE_SCHEMA", "public")
+        profile = {"accept-profile": schema, "content-profile": schema}
+        return {"apikey": self.env["SUPABASE_ANON_KEY"], **profile, **(bearer(person) if person else {})}
 
     def rows(self, person: Person, table: str, expected: int | None = None) -> list[Json]:
         rows = self.ok(

@@ -11,10 +11,13 @@ from core.errors import KeyfundError, SettingsError
 from core.logs import configure_logs
 from core.settings import Settings, read_settings
 from core.store.payments import ChosenEvents
+from operate import migrations, uninstall
 from operate.adopt import adopt
+from operate.command import Commands
+from operate.database import UNINSTALLED, describe_absence
 from operate.doctor import Visit, examine
 from operate.drift import drift
-from operate.finding import Finding, warning
+from operate.finding import Finding
 from operate.proofs import Wish, prove
 from operate.reconcile import reconcile
 from operate.remeasure import remeasure
@@ -23,7 +26,13 @@ from operate.trials import TRIALS
 
 
 def main() -> int:
-    arguments = build_parser().parse_args()
+    return carry_out(build_parser().parse_args())
+
+
+def carry_out(arguments: argparse.Namespace) -> int:
+    """Run the command; those that need no settings say so by what they do."""
+    if does := getattr(arguments, "does", None):
+        return int(does(arguments))
     try:
         settings = read_settings()
     except SettingsError as error:
@@ -37,7 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operate", description="Commands for operators of Keyfund."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    return parser
+
+
+def add_commands(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="examine LiteLLM: whether wallets hold there, and what to change",
@@ -120,7 +133,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     older.add_argument("file", type=Path, metavar="FILE", help="the keys and who gets them")
     older.add_argument("--yes", action="store_true", help="do it")
-    return parser
+    migrations.add_command(commands)
+    uninstall.add_command(commands)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -152,8 +166,9 @@ async def diagnose(arguments: argparse.Namespace, settings: Settings) -> bool:
         try:
             await parts.store.read_routes()
         except KeyfundError as error:
-            show(warning(f"Versions are not recorded, and the default routes are examined: {error.message}"))
-            return await examine(settings, show, visit)
+            show(describe_absence(error))
+            healthy = await examine(settings, show, visit)
+            return healthy and error.code not in UNINSTALLED
         return await examine(settings, show, visit, parts.store)
 
 

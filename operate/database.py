@@ -3,17 +3,32 @@
 from collections.abc import Iterable, Sequence
 
 from core.domain.payments import Offer, Provider
+from core.errors import KeyfundError
 from core.store import ServiceStore
-from operate.finding import Finding, ok, warning
+from operate.finding import Finding, broken, ok, warning
 
 SMALL_TPM = 20_000
 """Below that a single long prompt is more than a key may use in a minute."""
 
 
-async def examine_database(store: ServiceStore) -> Sequence[Finding]:
-    """Whether users are followed at once, how much a new key may do, and what sales leave."""
+UNINSTALLED = ("schema_not_exposed", "function_missing")
+"""How a database refuses that does not have, or does not show, Keyfund's functions."""
+
+
+def describe_absence(error: KeyfundError) -> Finding:
+    """Why the database tells nothing."""
+    if error.code in UNINSTALLED:
+        return broken(error.message)
+    return warning(f"Versions are not recorded, and the default routes are examined: {error.message}")
+
+
+async def examine_database(store: ServiceStore, schema: str) -> Sequence[Finding]:
+    """Whether our functions are reached, users followed at once, how much a new key may do, and what sales
+    leave."""
     limits = await store.read_limits()
+    exposed = ok(f"The schema {schema} is exposed in the Data API, and has Keyfund's functions.")
     return (
+        exposed,
         describe_triggers(await store.list_missing_triggers()),
         describe_tpm(limits["key_tpm_limit"]),
         *describe_offers(await store.read_offers(Provider.PAYSTACK)),

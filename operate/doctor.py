@@ -71,7 +71,7 @@ async def examine(settings: Settings, say: Say, visit: Visit, store: ServiceStor
     async with make_client(timeout_seconds=60) as client:
         litellm = LiteLLM(settings, client)
         try:
-            for finding in await examine_database(store) if store else ():
+            for finding in await examine_database(store, settings.supabase_schema) if store else ():
                 say(finding)
             fences = (await store.read_routes()).fences if store else DEFAULTS
             key = settings.litellm_master_key.get_secret_value()

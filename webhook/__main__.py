@@ -1,5 +1,6 @@
 """``python -m webhook``: serve until told to stop."""
 
+import argparse
 import sys
 
 import uvicorn
@@ -10,8 +11,15 @@ from core.settings import read_settings
 from webhook.app import build_app
 from webhook.connections import BACKLOG, Connection, raise_limit
 
+DESCRIPTION = "Serves the HTTP API, Paystack's webhooks and the dashboard until it is told to stop."
+
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m webhook", description=DESCRIPTION).parse_args()
+    return run()
+
+
+def run() -> int:
     try:
         settings = read_settings()
     except SettingsError as error:

@@ -1,5 +1,6 @@
 """``python -m worker``: work until told to stop; SIGTERM finishes what is in hand."""
 
+import argparse
 import asyncio
 import contextlib
 import signal
@@ -14,6 +15,8 @@ from worker.jobs.runner import Runner
 from worker.schedule import build_scheduler
 
 log = get_logger()
+
+DESCRIPTION = "Pushes, credits and watches until it is told to stop; SIGTERM finishes what is in hand."
 
 
 async def work(settings: Settings) -> int:
@@ -62,6 +65,11 @@ async def _may_start(parts: Assembly, stop: asyncio.Event) -> bool:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m worker", description=DESCRIPTION).parse_args()
+    return run()
+
+
+def run() -> int:
     try:
         settings = read_settings()
     except SettingsError as error:

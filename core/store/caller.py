@@ -37,6 +37,7 @@ class CallerStore:
     def __init__(self, settings: Settings, client: httpx.AsyncClient, token: str) -> None:
         self._rest = AsyncPostgrestClient(
             f"{settings.supabase_url}/rest/v1",
+            schema=settings.supabase_schema,
             headers={"apikey": settings.supabase_anon_key, "Authorization": f"Bearer {token}"},
             http_client=client,
             retry_enabled=False,

@@ -14,6 +14,20 @@ from core.errors import RefusedError, TransientError
 # deadlock, resources, cancelled or shutting down, and PostgREST's own trouble with its database.
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "PGRST0", "5")
 
+INSTALLATION = {
+    "PGRST106": (
+        "schema_not_exposed",
+        "The schema that SUPABASE_SCHEMA names is not exposed: add it to the exposed schemas in the "
+        "settings of the project's Data API.",
+    ),
+    "PGRST202": (
+        "function_missing",
+        "The schema that SUPABASE_SCHEMA names lacks a function of Keyfund's: push the migrations of this "
+        "release, or name the schema that they are in.",
+    ),
+}
+"""What PostgREST says where Keyfund is elsewhere, or older."""
+
 NAMED = re.compile(r'\b(?:constraint|column) "[a-z0-9_]{1,63}"')
 """As PostgreSQL names what a row violates: a check, a key, a column that must have a value."""
 
@@ -62,6 +76,8 @@ def _translate(error: APIError) -> RefusedError | TransientError:
         return RefusedError("not_signed_in", "Sign in again.", status=401)
     if code == "42501":
         return RefusedError("forbidden", "This is not allowed.", status=403)
+    if code in INSTALLATION:
+        return RefusedError(*INSTALLATION[code], status=503)
     # Three digits are an HTTP status: the answer was not PostgREST's own, but a gateway's.
     if len(code) <= 3 or code.startswith(TRANSIENT_CLASSES):
         return TransientError("database_unavailable", "The database is not available.", outcome_unknown=True)

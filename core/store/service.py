@@ -50,7 +50,11 @@ class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore
 async def open_store(settings: Settings, client: httpx.AsyncClient) -> ServiceStore:
     """Connect with the service key. Never signs anyone in: the client would then act as that person."""
     options = AsyncClientOptions(
-        httpx_client=client, auto_refresh_token=False, persist_session=False, postgrest_client_retry=False
+        schema=settings.supabase_schema,
+        httpx_client=client,
+        auto_refresh_token=False,
+        persist_session=False,
+        postgrest_client_retry=False,
     )
     key = settings.supabase_service_role_key.get_secret_value()
     return ServiceStore(await acreate_client(settings.supabase_url, key, options=options))

@@ -97,7 +97,7 @@ function useRealtime(api: Api, config: Config, user: User, refresh: () => Promis
     };
     const channel = api.supabase.channel("own-rows");
     for (const [table, column] of [["virtual_keys", "user_id"], ["transactions", "user_id"], ["profiles", "id"]] as const) {
-      const changes = { event: "*" as const, schema: "public", table, filter: `${column}=eq.${user.id}` };
+      const changes = { event: "*" as const, schema: config.supabase_schema, table, filter: `${column}=eq.${user.id}` };
       channel.on("postgres_changes", changes, lookSoon);
     }
     channel.subscribe();

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import psycopg
 
+from core.domain.schema import PUBLIC
+from operate.schema import rename_schema
+
 NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 ALONE = re.compile(r"\b(create|drop)\s+(unique\s+)?index\s+concurrently\b", re.IGNORECASE)
 HISTORY = b"""
@@ -31,9 +34,9 @@ def apply_migrations(database_url: str, folder: Path) -> list[str]:
         return [version_of(file) for file in new]
 
 
-def apply_seed(database_url: str, file: Path) -> None:
+def apply_seed(database_url: str, file: Path, schema: str = PUBLIC) -> None:
     with psycopg.connect(database_url) as connection:
-        execute(connection, file)
+        execute(connection, file, schema)
 
 
 def version_of(file: Path) -> str:
@@ -57,8 +60,8 @@ def apply(connection: "psycopg.Connection[tuple[object, ...]]", file: Path) -> N
         record(connection, file)
 
 
-def execute(connection: "psycopg.Connection[tuple[object, ...]]", file: Path) -> None:
-    text = file.read_text()
+def execute(connection: "psycopg.Connection[tuple[object, ...]]", file: Path, schema: str = PUBLIC) -> None:
+    text = rename_schema(file.read_text(), schema)
     try:
         connection.execute(text.encode())
     except psycopg.Error as error:

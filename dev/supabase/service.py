@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
@@ -66,9 +67,13 @@ def auth_schema() -> str:
     return subprocess.run(command, cwd=HERE, env=env, capture_output=True, text=True, check=True).stdout
 
 
-def part(root: Path, *, address: Address, database: str, port: int, keys: Keys) -> Part:
+def part(
+    root: Path, *, address: Address, database: str, port: int, keys: Keys, schema: str = "public"
+) -> Part:
+    """``schema`` is exposed besides what config.toml exposes."""
     url = f"http://127.0.0.1:{port}"
     api, auth = config(root / "supabase" / "config.toml")
+    api["schemas"] = list(dict.fromkeys([*api["schemas"], schema]))
     return Part(
         name="supabase",
         argv=[str(NODE), str(HERE / "serve.mjs")],
@@ -93,7 +98,7 @@ def part(root: Path, *, address: Address, database: str, port: int, keys: Keys) 
     )
 
 
-def config(file: Path) -> tuple[dict[str, object], dict[str, object]]:
+def config(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of the CLI's config.toml that matter here; hosted defaults where it is silent."""
     given = tomllib.loads(file.read_text()) if file.exists() else {}
     api, auth = given.get("api", {}), given.get("auth", {})

@@ -43,3 +43,23 @@ async def test_a_refusal_names_its_constraint_and_nothing_else(code: str, messag
     with pytest.raises(RefusedError) as caught:
         await execute(Failing(code, message, details="Failing row contains (sk-secret, ana@example.com)."))
     assert (str(caught.value), caught.value.status) == (told, 500)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "PGRST106",
+            "schema_not_exposed: The schema that SUPABASE_SCHEMA names is not exposed: add it to the ",
+        ),
+        (
+            "PGRST202",
+            "function_missing: The schema that SUPABASE_SCHEMA names lacks a function of Keyfund's: ",
+        ),
+    ],
+)
+async def test_where_keyfund_is_elsewhere_it_says_what_to_set(code: str, told: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        await execute(Failing(code, "Invalid schema: keyfund_api"))
+    assert caught.value.status == 503
+    assert str(caught.value).startswith(told)

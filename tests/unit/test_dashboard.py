@@ -87,6 +87,7 @@ async def test_the_page_is_told_public_facts_alone(service: Service) -> None:
     assert told == {
         "supabase_url": "http://supabase.test",
         "supabase_anon_key": "sb_publishable_x",
+        "supabase_schema": "public",
         "credit_value_cents": 2,
         "payments": True,
         "realtime": False,

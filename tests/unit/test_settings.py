@@ -58,6 +58,10 @@ def test_a_missing_one_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("SUPABASE_SCHEMA", ""),
+        ("SUPABASE_SCHEMA", "public, other"),
+        ("SUPABASE_SCHEMA", "keyfund"),
+        ("SUPABASE_SCHEMA", "auth"),
         *((name, "") for name in REQUIRED),
         ("SUPABASE_URL", "project.supabase.co"),
         ("SUPABASE_JWT_SECRET", ""),

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from core.errors import NotConfiguredError, RefusedError
 from core.settings import Settings
+from core.shipped import DASHBOARD
 from webhook.services import ServicesHere
 
-BUILT = Path(__file__).parents[2] / "dashboard" / "dist"
+BUILT = DASHBOARD
 FOREVER = "public, max-age=31536000, immutable"  # a file's name has the hash of what is in it
 AssetName = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 HEADERS = {
@@ -31,6 +32,7 @@ class DashboardConfig(BaseModel):
 
     supabase_url: str
     supabase_anon_key: str
+    supabase_schema: str
     credit_value_cents: int
     payments: bool
     realtime: bool
@@ -75,6 +77,7 @@ async def read_config(services: ServicesHere) -> DashboardConfig:
     return DashboardConfig(
         supabase_url=settings.supabase_url,
         supabase_anon_key=settings.supabase_anon_key,
+        supabase_schema=settings.supabase_schema,
         credit_value_cents=settings.credit_value_cents,
         payments=services.parts.paystack is not None,
         realtime=settings.supabase_realtime,

@@ -20,7 +20,8 @@ export function connect(config: Config): SupabaseClient {
   return createClient(config.supabase_url, config.supabase_anon_key, {
     // What a link brings beside a code is taken out of the address before: see link.ts.
     auth: { flowType: "pkce", storageKey: SESSION },
-    db: { retry: false }, // what matters is asked again anyway, and an outage is told of at once
+    // The types know no other schema.
+    db: { schema: config.supabase_schema as "public", retry: false }, // what matters is asked again anyway, and an outage is told of at once
     global: { fetch: timed },
   });
 }

@@ -3,6 +3,8 @@
 export interface Config {
   supabase_url: string;
   supabase_anon_key: string;
+  /** Where Keyfund's tables and functions are. */
+  supabase_schema: string;
   credit_value_cents: number;
   payments: boolean;
   realtime: boolean;

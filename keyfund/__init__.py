@@ -1,0 +1,1 @@
+"""Every command of Keyfund in one program."""
