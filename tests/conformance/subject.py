@@ -69,6 +69,7 @@ def shown(key: WantedKey) -> ObservedKey:
         routes=key.fences.paths,
         max_parallel=key.fences.key_max_parallel,
         metadata=key.marks,
+        models=key.models,
     )
 
 
