@@ -122,6 +122,11 @@ class Subject:
             while (await self.user()).spend_micros != micros:  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(0.1)
 
+    async def until_key_spent(self, key: WantedKey, micros: int) -> None:
+        async with asyncio.timeout(30):
+            while (await self.gateway.read_key(key.key_hash)).spend_micros != micros:  # type: ignore[union-attr]  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:
     """An answer's status and LiteLLM's own type of the error."""

@@ -53,7 +53,8 @@ def pushed(db: Connection, user_id: UUID) -> Row:
     push = claim(db, user_id)
     (told,) = push["keys"]
     assert finish(db, push)
-    return told
+    told_key: Row = told
+    return told_key
 
 
 def soon(**later: float) -> datetime:
