@@ -22,6 +22,11 @@ TAGS = [
 ERRORS: dict[str, tuple[int, str]] = {
     "invalid_name": (400, "A name has between 1 and 100 characters."),
     "invalid_cap": (400, "cap is wallet (then without max_budget) or fixed."),
+    "invalid_expires_at": (
+        400,
+        "expires_at is a time in the future, at most ten years from now, or infinity: never.",
+    ),
+    "model_not_allowed": (400, "Keys may not use these models here: gpt-4o."),
     "beyond_ceiling": (400, "Highest allowed here: rpm_limit 60."),
     "invalid_range": (400, "start_date is not after end_date, and at most 366 days are told at once."),
     "too_many_rows": (400, "More than 50,000 rows: ask for fewer days."),
@@ -201,18 +206,26 @@ DOCUMENTS: dict[str, Document] = {
         "Create a key",
         examples.PENDING,
         (
-            *SIGNED_IN, *BODY, *ACCOUNT, "invalid_name", "beyond_ceiling", "too_many_keys",
-            "too_many_creations", "litellm_not_configured",
+            *SIGNED_IN, *BODY, *ACCOUNT, "invalid_name", "beyond_ceiling",
+            "model_not_allowed", "invalid_expires_at", "too_many_keys", "too_many_creations",
+            "litellm_not_configured",
         ),
-        request={"name": "laptop", "max_budget": 500, "rpm_limit": 60},
+        request={
+            "name": "laptop",
+            "max_budget": 500,
+            "budget_duration": "7d",
+            "rpm_limit": 60,
+            "models": ["gpt-4o-mini"],
+            "expires_at": "2027-01-01T00:00:00Z",
+        },
     ),
     "PATCH /api/keys/manage/{key_id}": Document(
         "Change, block or unblock a key",
         examples.PENDING,
         (
             *SIGNED_IN, *BODY, "blocked_by_administrator", "invalid_name", "invalid_cap", "beyond_ceiling",
-            "key_not_found", "key_revoked", "key_retiring", "account_deleted", "too_many_changes",
-            "too_many_unblocks",
+            "model_not_allowed", "invalid_expires_at", "key_not_found", "key_revoked", "key_retiring",
+            "account_deleted", "too_many_changes", "too_many_unblocks",
         ),
         request={"max_budget": 1000},
     ),

@@ -33,6 +33,8 @@ LIMITS: Json = {
     "budget_duration": "30d",
     "rpm_limit": 60,
     "tpm_limit": 10_000,
+    "models": ["gpt-4o-mini"],
+    "expires_at": "2027-01-01T00:00:00+00:00",
 }
 OTHERS_KEY: Json = FAILED | LIMITS
 KEY: Json = SYNC | LIMITS | {"litellm_key_id": "sk-kf-an-example-that-opens-nothing", "former": None}
@@ -47,6 +49,7 @@ INSTALLATION: Json = {
     "most_rpm_limit": None,
     "most_tpm_limit": 100_000,
     "most_max_budget": None,
+    "allowed_models": None,
     "account_rpm_limit": None,
     "account_tpm_limit": None,
     "account_max_parallel": 20,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.domain.drift import ListedKey
-from core.domain.keys import ObservedKey
+from core.domain.keys import ObservedKey, opens_all
 from core.domain.money import CENTS_PER_DOLLAR, MICROS_PER_DOLLAR, dollars_from_micros
 from core.domain.routes import Fences
 
@@ -54,6 +54,8 @@ class Adoption:
     rpm_limit: int | None
     tpm_limit: int | None
     blocked: bool
+    models: tuple[str, ...] | None
+    expires_at: datetime | None
     effects: tuple[str, ...]
 
 
@@ -87,6 +89,8 @@ def judge(request: Request, listed: ListedKey | None, adoptee: Adoptee, now: dat
         rpm_limit=shown.rpm_limit,
         tpm_limit=shown.tpm_limit,
         blocked=shown.blocked,
+        models=None if opens_all(shown.models) else shown.models,
+        expires_at=shown.expires_at,
         effects=tuple(_effects(listed, user_id, adoptee.fences)),
     )
 
@@ -121,8 +125,8 @@ def _refuse_key(listed: ListedKey | None, now: datetime) -> str | None:
         return f"its key_type is {listed.kind}: it is made for something else than model calls"
     if shown.routes and (shown.can_manage or "info_routes" in shown.routes):
         return f"its allowed_routes are more than model calls: {', '.join(shown.routes)}"
-    if listed.expires is not None and listed.expires <= now:
-        return f"it expired on {listed.expires:%Y-%m-%d}"
+    if shown.expires_at is not None and shown.expires_at <= now:
+        return f"it expired on {shown.expires_at:%Y-%m-%d}"
     for name, limit in (("rpm_limit", shown.rpm_limit), ("tpm_limit", shown.tpm_limit)):
         if limit is not None and not 1 <= limit <= LARGEST:
             return f"its {name} of {limit} is not between 1 and {LARGEST}"
@@ -154,8 +158,10 @@ def _effects(listed: ListedKey, user_id: str, fences: Fences) -> list[str]:
     effects += _fenced(shown, fences)
     if shown.blocked:
         effects.append("stays blocked, as by an administrator")
-    if listed.expires is not None:
-        effects.append(f"still expires on {listed.expires:%Y-%m-%d}")
+    if not opens_all(shown.models):
+        effects.append(f"may still use {', '.join(shown.models)} alone")
+    if shown.expires_at is not None:
+        effects.append(f"still expires on {shown.expires_at:%Y-%m-%d}")
     if listed.spend_micros:
         spent = f"{_dollars(listed.spend_micros)} spent before"
         effects.append(f"{spent} stays off the wallet, but counts against the cap")

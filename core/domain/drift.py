@@ -40,7 +40,6 @@ class ListedKey:
     kind: str | None = None
     budget_micros: int | None = None
     spend_micros: int = 0
-    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +269,10 @@ def _wanted_value(wanted: WantedKey, name: str) -> str:
         return ", ".join(wanted.fences.paths)
     if name == "max_parallel_requests":
         return str(wanted.fences.key_max_parallel)
+    if name == "models":
+        return ", ".join(wanted.models) or "any"
+    if name == "expires_at":
+        return _time(wanted.expires_at)
     if name == "metadata":
         return "Keyfund's marks"
     return {"team_id": "none", "blocked": "no"}.get(name) or str(getattr(wanted, name))
@@ -282,9 +285,17 @@ def _shown_value(shown: ObservedKey, name: str) -> str:
         return ", ".join(shown.routes) or "any"
     if name == "max_parallel_requests":
         return "any" if shown.max_parallel is None else str(shown.max_parallel)
+    if name == "models":
+        return ", ".join(shown.models) or "any"
+    if name == "expires_at":
+        return _time(shown.expires_at)
     if name == "metadata":
         return "other marks"  # never what others keep there
     return "yes" if name == "blocked" else str(getattr(shown, name))
+
+
+def _time(time: datetime | None) -> str:
+    return "never" if time is None else f"{time:%Y-%m-%d %H:%M}"
 
 
 def _cents(cents: int | None) -> str:

@@ -1,14 +1,16 @@
 """What we want LiteLLM to hold for a key, what it shows, and how the two differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from core.domain.routes import Fences
 
 ADMIN_ROLES = ("proxy_admin", "proxy_admin_viewer")  # LiteLLM holds these to no budget
+EXPIRY_TOLERANCE = timedelta(minutes=1)
+"""LiteLLM is told how long a key lives, not until when: it counts from when the request comes."""
 MANAGING = ("*", "/*", "/key", "/user", "/team", "/organization", "/budget", "/customer", "/config")
 
 
@@ -41,8 +43,10 @@ class WantedKey:
     maybe_created: bool
     fences: Fences
     suspended: bool = False
-    models: tuple[str, ...] | None = None
-    """The only models that the key may use; empty: all; None: whatever LiteLLM has."""
+    models: tuple[str, ...] = ()
+    """The only models that the key may use; empty: all."""
+    expires_at: datetime | None = None
+    """From then on LiteLLM refuses the key; None: never."""
     of_key: str | None = None
     """The id of the key that this was the string of, if it is a former one; None: it is the key's own."""
     previous_hash: str | None = None
@@ -75,6 +79,7 @@ class ObservedKey:
     rpm_limit: int | None
     tpm_limit: int | None
     models: tuple[str, ...] = ()
+    expires_at: datetime | None = None
     spend_micros: int = field(default=0, compare=False)
     resets_at: datetime | None = field(default=None, compare=False)
     routes: tuple[str, ...] = ()
@@ -116,12 +121,30 @@ def differences(wanted: WantedKey, observed: ObservedKey) -> tuple[str, ...]:
         "budget_duration": (wanted.budget_duration, observed.budget_duration),
         "rpm_limit": (wanted.rpm_limit, observed.rpm_limit),
         "tpm_limit": (wanted.tpm_limit, observed.tpm_limit),
-        "models": (None, None) if wanted.models is None else (sorted(wanted.models), sorted(observed.models)),
+        "models": (sorted(wanted.models), sorted(observed.models)),
+        "expires_at": (True, _expire_alike(wanted.expires_at, observed.expires_at)),
         "allowed_routes": (set(wanted.fences.paths), set(observed.routes)),
         "max_parallel_requests": (wanted.fences.key_max_parallel, observed.max_parallel),
         "metadata": (wanted.marks, {name: observed.metadata.get(name) for name in wanted.marks}),
     }
     return tuple(name for name, (want, have) in pairs.items() if want != have)
+
+
+def _expire_alike(wanted: datetime | None, shown: datetime | None) -> bool:
+    """Whether both say the same to the minute, or are both over."""
+    if wanted is None or shown is None:
+        return wanted is shown
+    return abs(wanted - shown) <= EXPIRY_TOLERANCE or max(wanted, shown) <= datetime.now(UTC)
+
+
+def opens_all(models: Sequence[str]) -> bool:
+    """Whether a key's list is LiteLLM's for every model."""
+    return not models or "all-proxy-models" in models
+
+
+def any_model_of(models: Sequence[str]) -> str | None:
+    """One model by its name that a key with this list may use; None: the list names none by itself."""
+    return next((name for name in models if "*" not in name), None)
 
 
 def holds_wallet(

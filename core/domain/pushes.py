@@ -9,6 +9,14 @@ from core.domain.usage import KeySpend
 
 
 @dataclass(frozen=True, slots=True)
+class LiveKey:
+    """A key that LiteLLM has and that works, to ask with; ``models`` empty: it may use all."""
+
+    key: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Push:
     """What the database wants pushed, and the token that proves that it is ours to push."""
 
@@ -19,9 +27,8 @@ class Push:
     seen_micros: int
     confirmed: bool
     keys: tuple[WantedKey, ...]
-    live_keys: tuple[str, ...]
+    live_keys: tuple[LiveKey, ...]
     waits_for_effect: bool
-    models: tuple[str, ...] = ()
     rpm_limit: int | None = None
     tpm_limit: int | None = None
 

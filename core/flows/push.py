@@ -10,8 +10,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.domain.keys import KeyState, ObservedKey, ObservedUser, WantedKey, differences, holds_wallet
-from core.domain.pushes import Effect, KeyResult, Outcome, Probe, Push, Verdict
+from core.domain.keys import (
+    KeyState,
+    ObservedKey,
+    ObservedUser,
+    WantedKey,
+    any_model_of,
+    differences,
+    holds_wallet,
+)
+from core.domain.pushes import Effect, KeyResult, LiveKey, Outcome, Probe, Push, Verdict
 from core.errors import KeyfundError, RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
@@ -326,10 +334,10 @@ class _Attempt:
         if (user.budget_micros or 0) <= user.spend_micros:
             return Effect.EXHAUSTED
         synced = {result.id for result in results if result.outcome is Outcome.SYNCED}
-        fresh = [key.key for key in keys if key.id in synced and key.key is not None]
+        fresh = [LiveKey(key.key, key.models) for key in keys if key.id in synced and key.key is not None]
         for candidate in (*fresh, *self._push.live_keys)[:3]:
             try:
-                probe = await self._litellm.probe_key(candidate, next(iter(self._push.models), None))
+                probe = await self._litellm.probe_key(candidate.key, any_model_of(candidate.models))
             except KeyfundError:
                 return Effect.UNKNOWN
             if probe is Probe.WALLET_EXCEEDED:

@@ -91,6 +91,7 @@ def observed_key(row: Mapping[str, Any]) -> ObservedKey:
         rpm_limit=row.get("rpm_limit"),
         tpm_limit=row.get("tpm_limit"),
         models=tuple(row.get("models") or ()),
+        expires_at=_time(row.get("expires")),
         routes=tuple(str(route) for route in row.get("allowed_routes") or ()),
         max_parallel=row.get("max_parallel_requests"),
         metadata=metadata if isinstance(metadata, Mapping) else {},
@@ -111,7 +112,6 @@ def listed_key(key_hash: str, row: Mapping[str, Any]) -> ListedKey:
         kind=row.get("key_type"),
         budget_micros=None if budget is None else micros_from_dollars(budget),
         spend_micros=micros_from_dollars(row.get("spend") or 0.0),
-        expires=_time(row.get("expires")),
     )
 
 

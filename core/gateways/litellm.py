@@ -7,7 +7,7 @@ explicit nulls clear; a 200 proves nothing about values, so everything is read b
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -338,15 +338,23 @@ def make_litellm_client(settings: Settings) -> httpx.AsyncClient:
 
 
 def _limits(wanted: WantedKey) -> Json:
-    limits: Json = {
+    return {
         "max_budget": None if wanted.budget_cents is None else dollars_from_cents(wanted.budget_cents),
         "budget_duration": wanted.budget_duration,
         "rpm_limit": wanted.rpm_limit,
         "tpm_limit": wanted.tpm_limit,
         "max_parallel_requests": wanted.fences.key_max_parallel,
         "allowed_routes": list(wanted.fences.paths),
+        "models": list(wanted.models),
+        "duration": _time_left(wanted.expires_at),
     }
-    return limits if wanted.models is None else limits | {"models": list(wanted.models)}
+
+
+def _time_left(expires_at: datetime | None) -> str | None:
+    """How long the key lives from now, which is all that LiteLLM takes; an explicit null: for ever."""
+    if expires_at is None:
+        return None
+    return f"{max(0, int((expires_at - datetime.now(UTC)).total_seconds()))}s"
 
 
 def _plain(body: Json) -> Json:

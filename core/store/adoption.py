@@ -37,5 +37,7 @@ class AdoptionStore(Functions):
                 rpm_limit=adoption.rpm_limit,
                 tpm_limit=adoption.tpm_limit,
                 blocked=adoption.blocked,
+                models=None if adoption.models is None else list(adoption.models),
+                expires_at=adoption.expires_at.isoformat() if adoption.expires_at else None,
             )
         )

@@ -8,6 +8,7 @@ from core.domain.drift import DriftReport, DriftSlice, DriftStep, HeldKey, read_
 from core.domain.keys import KeyState, WantedKey
 from core.errors import RefusedError
 from core.store.calls import Functions, Json
+from core.store.pushes import read_time
 from core.store.routes import read_fences
 
 KEYS_PER_PAGE = 500
@@ -122,7 +123,8 @@ def _held(row: Json) -> HeldKey:
         fences=read_fences(row["fences"]),
         suspended=row["suspended"],
         of_key=row["of_key"],
-        models=None if row["models"] is None else tuple(row["models"]),
+        models=tuple(row["models"]),
+        expires_at=read_time(row["expires_at"]),
     )
     return HeldKey(
         wanted=wanted,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from core.domain.keys import KeyState, ObservedKey, WantedKey
-from core.domain.pushes import Effect, KeyResult, Push, Reading, Spender, Verdict
+from core.domain.pushes import Effect, KeyResult, LiveKey, Push, Reading, Spender, Verdict
 from core.store.calls import Functions, Json
 from core.store.routes import read_fences
 
@@ -159,9 +159,8 @@ def read_push(row: Json) -> Push:
         seen_micros=row["seen_micros"],
         confirmed=row["confirmed"],
         keys=tuple(_wanted(row, key) for key in row["keys"]),
-        live_keys=tuple(row["live_keys"]),
+        live_keys=tuple(LiveKey(one["key"], tuple(one["models"])) for one in row["live_keys"]),
         waits_for_effect=row["waits_for_effect"],
-        models=tuple(row["models"]),
         rpm_limit=row["rpm_limit"],
         tpm_limit=row["tpm_limit"],
     )
@@ -186,9 +185,14 @@ def _wanted(account: Json, key: Json) -> WantedKey:
         fences=read_fences(account["fences"]),
         suspended=account["suspended"],
         of_key=key["of_key"],
-        models=None if key["models"] is None else tuple(key["models"]),
+        models=tuple(key["models"]),
+        expires_at=read_time(key["expires_at"]),
         previous_hash=key["previous_hash"],
     )
+
+
+def read_time(told: str | None) -> datetime | None:
+    return None if told is None else datetime.fromisoformat(told)
 
 
 def _result(result: KeyResult) -> Json:

@@ -153,9 +153,12 @@ comment on column keyfund.settings.open_routes is
 comment on column keyfund.settings.keys_per_account is
   'Active and blocked keys together. Accounts that have more keep them, and make no new one.';
 comment on column keyfund.settings.most_rpm_limit is
-  'Ceilings for a key''s limits (requests and tokens per minute, US cents per period); null: none.';
+  'Ceilings for a key''s limits (requests and tokens per minute, US cents per key_budget_duration); null: none.';
+comment on column keyfund.settings.most_max_budget is
+  'Where it is set, no key''s cap begins anew more often than key_budget_duration.';
 comment on column keyfund.settings.allowed_models is
-  'The only models that keys may use; null: all that LiteLLM offers.';
+  'The only models that keys may use; null: all that LiteLLM offers. A name with an asterisk stands for many. '
+  'Owners choose among them.';
 comment on column keyfund.settings.account_rpm_limit is
   'Limits of an account over all of its keys together; null: none.';
 comment on column keyfund.settings.account_max_parallel is

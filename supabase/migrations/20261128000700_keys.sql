@@ -23,7 +23,9 @@ create table public.virtual_keys (
     check (budget_duration ~ '^([1-9][0-9]{0,4}([smhdw]|mo)|hourly|daily|weekly|monthly)$'),
   rpm_limit integer default 100 constraint virtual_keys_rpm_limit_check check (rpm_limit > 0),
   tpm_limit integer default 10000 constraint virtual_keys_tpm_limit_check check (tpm_limit > 0),
-  models text[],
+  models text[] constraint virtual_keys_models_check check (
+    cardinality(models) > 0 and array_position(models, null) is null and array_position(models, '') is null),
+  expires_at timestamptz constraint virtual_keys_expires_at_check check (isfinite(expires_at)),
   sync_status varchar(20) not null default 'pending'
     constraint virtual_keys_sync_status_check check (sync_status in ('pending', 'synced', 'failed')),
   last_synced_at timestamptz,
@@ -74,8 +76,12 @@ comment on column public.virtual_keys.state is
 comment on column public.virtual_keys.cap is
   'wallet: max_budget follows the wallet. fixed: somebody chose it; no purchase touches it.';
 comment on column public.virtual_keys.max_budget is 'US cents per budget_duration.';
+comment on column public.virtual_keys.budget_duration is
+  'How often the cap begins anew, as LiteLLM writes it; null: never, the cap is for life.';
 comment on column public.virtual_keys.models is
-  'The only models it may use; empty: all; null: whatever LiteLLM has, as of a key from before.';
+  'The models that its owner chose; null: all. LiteLLM is told those of them that the installation allows.';
+comment on column public.virtual_keys.expires_at is
+  'From then on LiteLLM refuses the key; its state stays, and another time here lets it work again. Null: never.';
 comment on column public.virtual_keys.sync_status is
   'pending: what we want is newer than what LiteLLM confirmed. synced: LiteLLM showed it when read. failed: the '
   'last attempt failed.';
@@ -142,6 +148,58 @@ language sql volatile set search_path = '' as $$
   select 'sk-kf-' || replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
 $$;
 
+create function keyfund.period_length(p_duration text) returns interval
+language sql immutable set search_path = '' as $$
+  select coalesce(substring(p_duration from '^[0-9]+')::integer, 1)
+    * case substring(p_duration from '[a-z]+$')
+      when 's' then interval '1 second' when 'm' then interval '1 minute'
+      when 'h' then interval '1 hour' when 'hourly' then interval '1 hour'
+      when 'd' then interval '1 day' when 'daily' then interval '1 day'
+      when 'w' then interval '7 days' when 'weekly' then interval '7 days'
+      when 'mo' then interval '30 days' when 'monthly' then interval '30 days'
+      else interval '36500 days' end;
+$$;
+comment on function keyfund.period_length(text) is
+  'How long a period of a cap lasts at most; null, for life: a hundred years.';
+
+create function keyfund.is_too_short(p_duration text, p_most_max_budget integer) returns boolean
+language sql stable set search_path = '' as $$
+  -- A ceiling in cents means nothing where its owner chooses how often it begins anew.
+  select coalesce(p_most_max_budget, s.most_max_budget) is not null
+    and keyfund.period_length(p_duration) < keyfund.period_length(s.key_budget_duration)
+  from keyfund.settings s;
+$$;
+comment on function keyfund.is_too_short(text, integer) is
+  'Whether a cap with a ceiling, the key''s own or the installation''s, begins anew more often than the ceiling: '
+  'that is for settings.key_budget_duration.';
+
+create function keyfund.covers(p_names text[], p_model text) returns boolean
+language sql immutable set search_path = '' as $$
+  select exists (
+    select from unnest(p_names) name
+    where p_model = name or p_model like replace(regexp_replace(name, '([\\%_])', '\\\1', 'g'), '*', '%'));
+$$;
+comment on function keyfund.covers(text[], text) is
+  'Whether a model is one of these; a name with an asterisk stands for many, as in LiteLLM.';
+
+create function keyfund.models_of(p_key public.virtual_keys) returns text[]
+language sql stable set search_path = '' as $$
+  select case
+    when p_key.models is null then coalesce(s.allowed_models, '{}')
+    when s.allowed_models is null then p_key.models
+    else coalesce((
+      select array_agg(distinct model order by model) from (
+        select chosen as model from unnest(p_key.models) chosen where keyfund.covers(s.allowed_models, chosen)
+        union all
+        select allowed from unnest(s.allowed_models) allowed where keyfund.covers(p_key.models, allowed)) both_ways
+    -- Nothing is left. An empty list would open all models: this is LiteLLM's own name for none.
+    ), array['no-default-models']) end
+  from keyfund.settings s;
+$$;
+comment on function keyfund.models_of(public.virtual_keys) is
+  'The models that LiteLLM must hold of a key: those that its owner chose and the installation allows; empty: '
+  'all.';
+
 create function keyfund.stamp_key() returns trigger
 language plpgsql set search_path = '' as $$
 declare
@@ -160,8 +218,9 @@ begin
   new.max_budget := least(new.max_budget, new.most_max_budget, v_settings.most_max_budget);
   new.rpm_limit := least(new.rpm_limit, new.most_rpm_limit, v_settings.most_rpm_limit);
   new.tpm_limit := least(new.tpm_limit, new.most_tpm_limit, v_settings.most_tpm_limit);
-  new.models := case when new.models is null and v_settings.allowed_models is null then null
-    else coalesce(v_settings.allowed_models, '{}') end;
+  if keyfund.is_too_short(new.budget_duration, new.most_max_budget) then
+    new.budget_duration := v_settings.key_budget_duration;
+  end if;
   if new.state <> 'placeholder' and new.key_hash is null then
     new.litellm_key_id := coalesce(new.litellm_key_id, keyfund.new_key_string());
     new.key_hash := encode(sha256(convert_to(new.litellm_key_id, 'UTF8')), 'hex');
@@ -185,17 +244,20 @@ begin
         or (new.litellm_key_id is not null and new.litellm_key_id is distinct from old.litellm_key_id)) then
       raise exception 'a key string is never replaced but by a rotation';
     end if;
+    if new.period_ends_at is not null and new.budget_duration is distinct from old.budget_duration then
+      -- What was spent stays spent, as LiteLLM has it, until the new period ends.
+      new.period_ends_at := greatest(new.period_ends_at,
+        now() + keyfund.period_length(new.budget_duration) + interval '15 minutes');
+    end if;
     if new.state = 'revoked' and old.state <> 'revoked' and new.share_cents is not null then
       new.uncounted := true; -- what it spent is final some time after it is blocked
       new.count_at := null;
     end if;
     -- Of a revoked string LiteLLM only has to know that it is blocked.
     v_changed := (old.state, old.max_budget, old.budget_duration, old.rpm_limit, old.tpm_limit, old.models,
-      old.rotations,
-        old.cap, old.most_max_budget, old.previous_hash)
+        old.expires_at, old.rotations, old.cap, old.most_max_budget, old.previous_hash)
       is distinct from (new.state, new.max_budget, new.budget_duration, new.rpm_limit, new.tpm_limit, new.models,
-        new.rotations,
-        new.cap, new.most_max_budget, new.previous_hash)
+        new.expires_at, new.rotations, new.cap, new.most_max_budget, new.previous_hash)
       or (new.state <> 'revoked' and new.share_cents is distinct from old.share_cents);
   else
     v_changed := new.sync_status <> 'synced';
@@ -255,12 +317,12 @@ create function keyfund.follow_settings() returns trigger
 language plpgsql set search_path = '' as $$
 begin
   perform set_config('keyfund.patient', 'on', true); -- a purchase made a moment later does not wait for everybody
-  -- Lower ceilings and other models reach the keys they concern: the rows' own trigger applies them.
+  -- Lower ceilings reach the keys they concern: the rows' own trigger applies them.
   update public.virtual_keys set updated_at = now()
   where state <> 'revoked' and (max_budget > new.most_max_budget or rpm_limit > new.most_rpm_limit
     or tpm_limit > new.most_tpm_limit or (rpm_limit is null and new.most_rpm_limit is not null)
     or (tpm_limit is null and new.most_tpm_limit is not null)
-    or old.allowed_models is distinct from new.allowed_models);
+    or keyfund.is_too_short(budget_duration, most_max_budget));
   if (old.account_rpm_limit, old.account_tpm_limit) is distinct
     from (new.account_rpm_limit, new.account_tpm_limit) then
     perform keyfund.touch_account(account_id) from keyfund.pushes where confirmed_at is not null;
@@ -297,6 +359,6 @@ begin
 end;
 $$;
 create trigger settings_fences_are_followed after update on keyfund.settings
-  for each row when ((old.open_routes, old.key_max_parallel, old.account_max_parallel)
-    is distinct from (new.open_routes, new.key_max_parallel, new.account_max_parallel))
+  for each row when ((old.open_routes, old.key_max_parallel, old.account_max_parallel, old.allowed_models)
+    is distinct from (new.open_routes, new.key_max_parallel, new.account_max_parallel, new.allowed_models))
   execute function keyfund.follow_fences();

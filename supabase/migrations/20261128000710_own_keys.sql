@@ -88,10 +88,71 @@ $$;
 comment on function keyfund.check_ceilings(integer, integer, integer, public.virtual_keys) is
   'Says which limit is beyond what the operator, or an administrator for this key, allows.';
 
+create function keyfund.choose_period(p_duration text, p_key public.virtual_keys default null) returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  if p_duration not in ('1h', '1d', '7d', '30d', 'lifetime') then
+    perform keyfund.refuse(400, 'invalid_budget_duration', 'budget_duration is 1h, 1d, 7d, 30d or lifetime.');
+  elsif keyfund.is_too_short(nullif(p_duration, 'lifetime'), p_key.most_max_budget) then
+    perform keyfund.refuse(400, 'beyond_ceiling', format(
+      'max_budget has a ceiling here, which is for %s: budget_duration may not be shorter.',
+      (select key_budget_duration from keyfund.settings)));
+  end if;
+  return nullif(p_duration, 'lifetime');
+end;
+$$;
+comment on function keyfund.choose_period(text, public.virtual_keys) is
+  'How often an owner has a cap begin anew, as it is stored: null for life.';
+
+create function keyfund.choose_models(p_models text[]) returns text[]
+language plpgsql stable set search_path = '' as $$
+declare
+  v_chosen text[] := array(select distinct model from unnest(p_models) model order by model);
+  v_allowed text[] := (select allowed_models from keyfund.settings);
+  v_refused text;
+begin
+  if array_ndims(p_models) is distinct from 1 or cardinality(v_chosen) not between 1 and 100
+      or exists (select from unnest(v_chosen) model
+        where model is null or length(model) not between 1 and 200 or keyfund.is_no_text(model)) then
+    perform keyfund.refuse(400, 'invalid_models',
+      'models is a list of 1 to 100 names of models; ["*"] stands for all that are allowed.');
+  elsif '*' = any (v_chosen) then
+    return null;
+  end if;
+  select string_agg(model, ', ' order by model) into v_refused from unnest(v_chosen) model
+  where model in ('all-team-models', 'all-proxy-models', 'no-default-models')
+    or case when model like '%*%' then not coalesce(model = any (v_allowed), false)
+      else v_allowed is not null and not keyfund.covers(v_allowed, model) end;
+  if v_refused is not null then
+    perform keyfund.refuse(400, 'model_not_allowed', format('Keys may not use these models here: %s.', v_refused));
+  end if;
+  return v_chosen;
+end;
+$$;
+comment on function keyfund.choose_models(text[]) is
+  'The models that an owner chooses, as they are stored: null for all. A name with an asterisk is a choice only '
+  'where the operator allows that very name; LiteLLM''s own words for all models are none.';
+
+create function keyfund.choose_expiry(p_expires_at timestamptz) returns timestamptz
+language plpgsql stable set search_path = '' as $$
+begin
+  if p_expires_at = 'infinity' then
+    return null;
+  elsif p_expires_at <= now() or p_expires_at > now() + interval '10 years' then
+    perform keyfund.refuse(400, 'invalid_expires_at',
+      'expires_at is a time in the future, at most ten years from now, or infinity: never.');
+  end if;
+  return p_expires_at;
+end;
+$$;
+comment on function keyfund.choose_expiry(timestamptz) is
+  'When an owner lets a key expire, as it is stored: null for never.';
+
 create function keyfund.limits_of(p_key public.virtual_keys) returns jsonb
 language sql immutable set search_path = '' as $$
   select jsonb_build_object('cap', p_key.cap, 'max_budget', case when p_key.cap = 'fixed' then p_key.max_budget end,
-    'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit);
+    'budget_duration', coalesce(p_key.budget_duration, 'lifetime'), 'rpm_limit', p_key.rpm_limit,
+    'tpm_limit', p_key.tpm_limit, 'models', p_key.models, 'expires_at', p_key.expires_at);
 $$;
 
 create function keyfund.set_state(
@@ -132,8 +193,9 @@ $$;
 -- --------------------------------------------------------------- what they do
 
 create function public.create_virtual_key(
-  name text default 'Key', max_budget integer default null, rpm_limit integer default null,
-    tpm_limit integer default null
+  name text default 'Key', max_budget integer default null, budget_duration text default null,
+  rpm_limit integer default null, tpm_limit integer default null, models text[] default null,
+  expires_at timestamptz default null
 ) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -142,6 +204,9 @@ declare
   v_account_id uuid := v_user_id;
   v_name text := coalesce(btrim(create_virtual_key.name), 'Key');
   v_settings keyfund.settings;
+  v_duration text;
+  v_models text[];
+  v_expires_at timestamptz := keyfund.choose_expiry(create_virtual_key.expires_at);
   v_key public.virtual_keys;
 begin
   perform keyfund.check_limits(
@@ -150,6 +215,10 @@ begin
     create_virtual_key.tpm_limit);
   perform keyfund.open_account(v_account_id);
   select * into strict v_settings from keyfund.settings;
+  v_duration := case when create_virtual_key.budget_duration is null then v_settings.key_budget_duration
+    else keyfund.choose_period(create_virtual_key.budget_duration) end;
+  v_models := case when create_virtual_key.models is not null
+    then keyfund.choose_models(create_virtual_key.models) end;
   if (select count(*) from public.virtual_keys
       where account_id = v_account_id and state in ('active', 'blocked') and successor_id is null)
       >= v_settings.keys_per_account then
@@ -160,33 +229,38 @@ begin
   update public.virtual_keys
   set state = 'active', name = v_name, created_at = now(),
       cap = case when create_virtual_key.max_budget is null then 'wallet' else 'fixed' end,
-      max_budget = create_virtual_key.max_budget, budget_duration = v_settings.key_budget_duration,
+      max_budget = create_virtual_key.max_budget, budget_duration = v_duration,
       rpm_limit = coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
-      tpm_limit = coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit)
+      tpm_limit = coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit),
+      models = v_models, expires_at = v_expires_at
   where account_id = v_account_id and state = 'placeholder'
   returning * into v_key;
   if v_key.id is null then
-    insert into public.virtual_keys (account_id, user_id, name, max_budget, budget_duration, rpm_limit, tpm_limit)
-    values (v_account_id, v_user_id, v_name, create_virtual_key.max_budget, v_settings.key_budget_duration,
+    insert into public.virtual_keys (account_id, user_id, name, max_budget, budget_duration, rpm_limit, tpm_limit,
+      models, expires_at)
+    values (v_account_id, v_user_id, v_name, create_virtual_key.max_budget, v_duration,
       coalesce(create_virtual_key.rpm_limit, v_settings.key_rpm_limit),
-      coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit))
+      coalesce(create_virtual_key.tpm_limit, v_settings.key_tpm_limit), v_models, v_expires_at)
     returning * into v_key;
   end if;
   perform keyfund.note('key_created', v_account_id, v_key.id, keyfund.limits_of(v_key));
   return v_key;
 end;
 $$;
-comment on function public.create_virtual_key(text, integer, integer, integer) is
-  'Creates a key for the caller. Without max_budget (US cents) its cap is the wallet. It works once sync_status '
-  'is synced.';
+comment on function public.create_virtual_key(text, integer, text, integer, integer, text[], timestamptz) is
+  'Creates a key for the caller. Without max_budget (US cents) its cap is the wallet. budget_duration: 1h, 1d, 7d, '
+  '30d or lifetime. Without models it may use all that are allowed; without expires_at it never expires. It works '
+  'once sync_status is synced.';
 
 create function public.update_virtual_key(
-  key_id uuid, name text default null, max_budget integer default null, rpm_limit integer default null,
-  tpm_limit integer default null, cap text default null
+  key_id uuid, name text default null, max_budget integer default null, budget_duration text default null,
+  rpm_limit integer default null, tpm_limit integer default null, models text[] default null,
+  expires_at timestamptz default null, cap text default null
 ) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
+  v_expires_at timestamptz := keyfund.choose_expiry(update_virtual_key.expires_at);
   v_key public.virtual_keys;
 begin
   perform keyfund.check_limits(
@@ -204,17 +278,24 @@ begin
       cap = coalesce(update_virtual_key.cap, case when update_virtual_key.max_budget is null then cap
         else 'fixed' end),
       max_budget = coalesce(update_virtual_key.max_budget, max_budget),
+      budget_duration = case when update_virtual_key.budget_duration is null then budget_duration
+        else keyfund.choose_period(update_virtual_key.budget_duration, v_key) end,
       rpm_limit = coalesce(update_virtual_key.rpm_limit, rpm_limit),
-      tpm_limit = coalesce(update_virtual_key.tpm_limit, tpm_limit)
+      tpm_limit = coalesce(update_virtual_key.tpm_limit, tpm_limit),
+      models = case when update_virtual_key.models is null then models
+        else keyfund.choose_models(update_virtual_key.models) end,
+      expires_at = case when update_virtual_key.expires_at is null then expires_at else v_expires_at end
   where v_key.id in (id, successor_id);
   select * into strict v_key from public.virtual_keys where id = v_key.id;
   perform keyfund.note('key_changed', v_key.account_id, v_key.id, keyfund.limits_of(v_key));
   return v_key;
 end;
 $$;
-comment on function public.update_virtual_key(uuid, text, integer, integer, integer, text) is
+comment on function public.update_virtual_key(uuid, text, integer, text, integer, integer, text[], timestamptz, text)
+is
   'Changes what is given of the caller''s key. max_budget (US cents) makes its cap fixed; cap wallet makes it '
-  'follow the wallet again.';
+  'follow the wallet again. What it has spent stays spent, whatever the period. To take a choice back: '
+  'budget_duration lifetime, models {*}, expires_at infinity.';
 
 create function public.block_virtual_key(key_id uuid) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
@@ -277,6 +358,7 @@ language sql stable security definer set search_path = '' as $$
     'key_rpm_limit', least(s.key_rpm_limit, s.most_rpm_limit), 'key_tpm_limit',
       least(s.key_tpm_limit, s.most_tpm_limit),
     'key_budget_duration', s.key_budget_duration, 'key_max_parallel', s.key_max_parallel,
+    'allowed_models', s.allowed_models,
     'most_rpm_limit', s.most_rpm_limit, 'most_tpm_limit', s.most_tpm_limit, 'most_max_budget', s.most_max_budget,
     'account_rpm_limit', s.account_rpm_limit, 'account_tpm_limit', s.account_tpm_limit,
     'account_max_parallel', s.account_max_parallel, 'keys_per_account', s.keys_per_account,
@@ -286,8 +368,8 @@ language sql stable security definer set search_path = '' as $$
   from keyfund.settings s;
 $$;
 comment on function public.read_limits() is
-  'What a new key may do a minute, the highest that one may be set to (null: any), what an account may do over '
-  'all of its keys, and so many an hour.';
+  'What a new key may do a minute, the highest that one may be set to (null: any), the models that keys may use '
+  '(null: all), what an account may do over all of its keys, and so many an hour.';
 
 -- --------------------------------------------------------- revoked keys leave
 

@@ -152,15 +152,15 @@ begin
       unsettled_until = null, previous_hash = v_old.key_hash, updated_at = now()
   where id = v_old.id;
   insert into public.virtual_keys (account_id, user_id, name, litellm_key_id, key_hash, key_preview, state,
-    blocked_by, cap, max_budget,
-    budget_duration, rpm_limit, tpm_limit, models, most_rpm_limit, most_tpm_limit, most_max_budget, sync_status,
+    blocked_by, cap, max_budget, budget_duration, rpm_limit, tpm_limit, models, expires_at,
+    most_rpm_limit, most_tpm_limit, most_max_budget, sync_status,
       last_synced_at,
     revision, confirmed_revision, confirmed_at, create_sent_at, unsettled_until, created_at, successor_id, retires_at)
   values (v_old.account_id, v_old.user_id, v_old.name, v_old.litellm_key_id, v_old.key_hash, v_old.key_preview,
     v_old.state,
     v_old.blocked_by,
     v_old.cap, v_old.max_budget, v_old.budget_duration, v_old.rpm_limit, v_old.tpm_limit, v_old.models,
-      v_old.most_rpm_limit,
+      v_old.expires_at, v_old.most_rpm_limit,
     v_old.most_tpm_limit, v_old.most_max_budget, case when v_is_bounded then 'pending' else v_old.sync_status end,
     v_old.last_synced_at, v_old.revision, v_old.confirmed_revision, v_old.confirmed_at, v_old.create_sent_at,
     v_old.unsettled_until, v_old.created_at, v_old.id,
@@ -250,8 +250,8 @@ begin
   end if;
   if v_former.state = 'revoked' then
     -- LiteLLM begins a period anew some ten minutes late; a cap without a period is for life.
-    select coalesce(v_former.period_ends_at, coalesce(p_resets_at, s.resets_at) + interval '15 minutes',
-      now() + interval '100 years')
+    select coalesce(v_former.period_ends_at, case when v_former.budget_duration is not null
+        then coalesce(p_resets_at, s.resets_at) + interval '15 minutes' end, now() + interval '100 years')
     into v_ends_at from (select 1) one left join keyfund.key_spend s on s.key_hash = p_key_hash;
   end if;
   update public.virtual_keys

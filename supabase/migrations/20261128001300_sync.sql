@@ -96,7 +96,8 @@ begin
   select coalesce(jsonb_agg(jsonb_build_object(
     'id', o.id, 'key', o.litellm_key_id, 'key_hash', o.key_hash, 'name', o.name, 'state', o.state,
     'budget_cents', keyfund.cap_cents(k), 'budget_duration', o.budget_duration, 'previous_hash', o.previous_hash,
-    'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'models', o.models, 'revision', o.revision,
+    'rpm_limit', o.rpm_limit, 'tpm_limit', o.tpm_limit, 'models', keyfund.models_of(k), 'expires_at', o.expires_at,
+    'revision', o.revision,
     'confirmed', o.confirmed_at is not null, 'maybe_created', o.create_sent_at is not null,
     'of_key', coalesce(o.successor_id, o.id))
     order by o.state in ('blocked', 'revoked') or v_suspended desc, o.confirmed_at is null desc, o.revision),
@@ -107,14 +108,14 @@ begin
     'budget_micros', keyfund.budget_micros(v_wallet), 'seen_micros', v_wallet.seen_micros,
     'confirmed', v_push.confirmed_at is not null, 'keys', v_keys, 'suspended', v_suspended, 'fences',
       keyfund.fences(),
-    'installation_id', s.installation_id, 'models', coalesce(to_jsonb(s.allowed_models), '[]'::jsonb),
-    'rpm_limit', s.account_rpm_limit, 'tpm_limit', s.account_tpm_limit,
+    'installation_id', s.installation_id, 'rpm_limit', s.account_rpm_limit, 'tpm_limit', s.account_tpm_limit,
     'live_keys', case when v_push.confirmed_at is null then '[]'::jsonb else (
-      select coalesce(jsonb_agg(l.litellm_key_id), '[]'::jsonb) from (
-        select litellm_key_id from public.virtual_keys
-        where account_id = v_push.account_id and state = 'active' and confirmed_at is not null
-          and litellm_key_id is not null
-        order by confirmed_at desc limit 3) l) end,
+      select coalesce(jsonb_agg(jsonb_build_object('key', l.litellm_key_id, 'models', l.models)), '[]'::jsonb)
+      from (
+        select k.litellm_key_id, keyfund.models_of(k) as models from public.virtual_keys k
+        where k.account_id = v_push.account_id and k.state = 'active' and k.confirmed_at is not null
+          and k.litellm_key_id is not null and (k.expires_at is null or k.expires_at > now())
+        order by k.confirmed_at desc limit 3) l) end,
     'waits_for_effect', exists (
       select from public.transactions t
       where t.account_id = v_push.account_id and t.credited_at is not null and t.effective_at is null))

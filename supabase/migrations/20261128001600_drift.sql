@@ -19,7 +19,8 @@ language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'id', p_key.id, 'of_key', coalesce(p_key.successor_id, p_key.id), 'user_id', p_key.account_id, 'key_hash',
       p_key.key_hash, 'state', p_key.state,
-    'budget_cents', keyfund.cap_cents(p_key), 'models', p_key.models, 'budget_duration', p_key.budget_duration,
+    'budget_cents', keyfund.cap_cents(p_key), 'models', keyfund.models_of(p_key), 'expires_at', p_key.expires_at,
+    'budget_duration', p_key.budget_duration,
     'rpm_limit', p_key.rpm_limit, 'tpm_limit', p_key.tpm_limit, 'revision', p_key.revision,
     'confirmed', p_key.confirmed_at is not null,
     'settled', p_key.confirmed_revision >= p_key.revision and p_key.confirmed_at is not null
@@ -225,7 +226,8 @@ comment on function public.find_adoptee(text, text, text) is
 
 create function public.adopt_key(
   p_user_id uuid, p_key_hash text, p_key text, p_preview text, p_name text,
-  p_max_budget integer, p_budget_duration text, p_rpm_limit integer, p_tpm_limit integer, p_blocked boolean
+  p_max_budget integer, p_budget_duration text, p_rpm_limit integer, p_tpm_limit integer, p_blocked boolean,
+  p_models text[] default null, p_expires_at timestamptz default null
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -233,12 +235,11 @@ begin
   perform keyfund.open_account(p_user_id);
   -- Confirmed: LiteLLM has it, so it is never created again. Not synced: the push makes it the account's.
   insert into public.virtual_keys (user_id, name, litellm_key_id, key_hash, key_preview, state, blocked_by, cap,
-    max_budget,
-    budget_duration, rpm_limit, tpm_limit, confirmed_at)
+    max_budget, budget_duration, rpm_limit, tpm_limit, models, expires_at, confirmed_at)
   values (p_user_id, btrim(p_name), p_key, p_key_hash, p_preview,
     case when p_blocked then 'blocked' else 'active' end, case when p_blocked then 'administrator' end,
     case when p_max_budget is null then 'wallet' else 'fixed' end, p_max_budget,
-    p_budget_duration, p_rpm_limit, p_tpm_limit, now())
+    p_budget_duration, p_rpm_limit, p_tpm_limit, p_models, p_expires_at, now())
   on conflict on constraint virtual_keys_key_hash_key do nothing;
   if found then
     return true;
@@ -249,7 +250,8 @@ begin
   return false;
 end;
 $$;
-comment on function public.adopt_key(uuid, text, text, text, text, integer, text, integer, integer, boolean) is
+comment on function public.adopt_key(uuid, text, text, text, text, integer, text, integer, integer, boolean, text[],
+  timestamptz) is
   'Makes a key that LiteLLM has already one of the account''s. p_key null: only its hash is known. False: it was '
   'one before.';
 

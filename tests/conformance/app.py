@@ -128,9 +128,11 @@ async def _list(standin: StandIn, request: Request) -> Any:
 
 
 async def _models(standin: StandIn, request: Request) -> Any:
+    names = list(COSTS)
     if _bearer(request) != standin.master_key:
-        standin.admit(_bearer(request), path=request.url.path)
-    return {"data": [{"id": name, "object": "model"} for name in COSTS], "object": "list"}
+        row = standin.admit(_bearer(request), path=request.url.path)
+        names = [name for name in names if not row.models or name in row.models]
+    return {"data": [{"id": name, "object": "model"} for name in names], "object": "list"}
 
 
 async def _models_in_full(_standin: StandIn, _request: Request) -> Any:
@@ -147,6 +149,8 @@ async def _complete(standin: StandIn, request: Request) -> Any:
     model = (await request.json())["model"]
     standin.admit(_bearer(request), path=request.url.path)
     standin.check_model(_bearer(request), model)
+    if model not in COSTS:
+        raise RefusalError(400, "Invalid model name passed in.", "invalid_request_error", "model")
     standin.spend(_bearer(request), COSTS[model], request.url.path)
     return {"model": model, "object": "chat.completion", "usage": {"completion_tokens": 20}}
 

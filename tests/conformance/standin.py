@@ -61,6 +61,7 @@ class KeyRow:
     max_budget: float | None = None
     budget_duration: str | None = None
     budget_reset_at: datetime | None = None
+    expires: datetime | None = None
     rpm_limit: int | None = None
     tpm_limit: int | None = None
     max_parallel_requests: int | None = None
@@ -74,10 +75,10 @@ class KeyRow:
 
     def told(self) -> Json:
         fields = {name: value for name, value in vars(self).items() if name != "deleted"}
-        resets_at = self.budget_reset_at
         return fields | {
             "updated_at": self.updated_at.isoformat(),
-            "budget_reset_at": resets_at.isoformat() if resets_at else None,
+            "budget_reset_at": _told(self.budget_reset_at),
+            "expires": _told(self.expires),
         }
 
 
@@ -186,6 +187,8 @@ class StandIn:
             raise RefusalError(401, "Authentication Error, Invalid token.", "token_not_found_in_db", "key")
         if row.blocked:
             raise RefusalError(401, "Authentication Error, Key is blocked.", "auth_error", "None")
+        if row.expires is not None and row.expires < datetime.now(UTC):
+            raise RefusalError(401, "Authentication Error - Expired Key.", "expired_key")
         if not _is_open(row.allowed_routes, path):
             raise RefusalError(403, "Virtual key is not allowed to call this route.", "auth_error", "None")
         user = self.users.get(row.user_id or "")
@@ -239,11 +242,16 @@ class StandIn:
         self.elapsed += timedelta(seconds=seconds)
         for row in self.rows.values():
             row.updated_at -= timedelta(seconds=seconds)
+            row.expires = row.expires and row.expires - timedelta(seconds=seconds)
 
     def _tick(self) -> datetime:
         """Now, and later than ever before."""
         self.ticks += 1
         return datetime.now(UTC) + timedelta(microseconds=self.ticks)
+
+
+def _told(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
 
 
 def hash_of(key: str) -> str:
@@ -267,6 +275,9 @@ def _merged(row: KeyRow, body: Mapping[str, Any]) -> KeyRow:
             setattr(row, name, body[name])
     if "budget_duration" in body:  # counted from now, even where it is the one that it had
         row.budget_reset_at = _reset_after(row.budget_duration)
+    if "duration" in body:
+        duration = body["duration"]
+        row.expires = None if duration is None else datetime.now(UTC) + timedelta(seconds=int(duration[:-1]))
     return row
 
 

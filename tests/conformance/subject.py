@@ -69,6 +69,7 @@ def shown(key: WantedKey) -> ObservedKey:
         routes=key.fences.paths,
         max_parallel=key.fences.key_max_parallel,
         metadata=key.marks,
+        models=key.models,
     )
 
 
@@ -119,6 +120,11 @@ class Subject:
         """The real one shows spend a few seconds after the call."""
         async with asyncio.timeout(30):
             while (await self.user()).spend_micros != micros:  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.1)
+
+    async def until_key_spent(self, key: WantedKey, micros: int) -> None:
+        async with asyncio.timeout(30):
+            while (await self.gateway.read_key(key.key_hash)).spend_micros != micros:  # type: ignore[union-attr]  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
 

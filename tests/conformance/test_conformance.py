@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +130,10 @@ async def test_many_creates_at_once_make_one_key(subject: Subject) -> None:
         {"budget_cents": None},
         {"rpm_limit": 7, "tpm_limit": 8},
         {"budget_duration": "1d"},
+        {"budget_duration": None},
+        {"models": ("mock-small",)},
+        {"expires_at": datetime.now(UTC) + timedelta(days=400, seconds=7)},
+        {"expires_at": datetime.now(UTC) - timedelta(days=1)},
     ],
     ids=str,
 )
@@ -157,6 +161,88 @@ async def test_a_change_of_the_cap_leaves_its_reset_where_it_is(subject: Subject
     assert made.resets_at == changed.resets_at
     assert renewed.resets_at is not None
     assert renewed.resets_at > made.resets_at
+
+
+async def test_another_period_gives_nothing_back(subject: Subject) -> None:
+    """What was spent of the cap stays spent until the new period ends."""
+    await subject.wallet(9)
+    key = await subject.key(budget_cents=150, budget_duration="30d")
+    assert (await subject.call(key)).status_code == 200
+    await subject.until_key_spent(key, CALL_MICROS)
+    for duration in ("7d", "1d", None, "30d"):
+        await subject.gateway.update_key(replace(key, budget_duration=duration), new_period=True)
+        observed = await subject.gateway.read_key(key.key_hash)
+        assert observed is not None
+        assert (observed.budget_duration, observed.spend_micros) == (duration, CALL_MICROS)
+        assert (observed.resets_at is None) == (duration is None)
+        assert error_of(await subject.call(key)) == (422, "budget_exceeded")
+
+
+# ------------------------------------------------------------------- their end
+
+
+async def test_a_key_ends_when_it_was_told_to_and_lives_again_when_it_is_extended(subject: Subject) -> None:
+    await subject.wallet(9)
+    key = await subject.key(expires_at=datetime.now(UTC) + timedelta(hours=1))
+    assert (await subject.call(key, "mock-small")).status_code == 200
+    over = replace(key, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    await subject.gateway.update_key(over)
+    assert error_of(await subject.call(key, "mock-small")) == (401, "expired_key")
+    assert await subject.gateway.probe_key(str(key.key)) is Probe.KEY_REFUSED
+    observed = await subject.gateway.read_key(key.key_hash)
+    assert observed is not None
+    assert differences(over, observed) == ()
+    for later in (datetime.now(UTC) + timedelta(days=1), None):
+        await subject.gateway.update_key(replace(key, expires_at=later))
+        observed = await subject.gateway.read_key(key.key_hash)
+        assert observed is not None
+        assert differences(replace(key, expires_at=later), observed) == ()
+        assert (observed.expires_at is None) == (later is None)
+        assert (await subject.call(key, "mock-small")).status_code == 200
+
+
+async def test_a_key_that_is_over_can_be_made(subject: Subject) -> None:
+    """As after a rotation of an expired key."""
+    await subject.wallet(9)
+    key = await subject.key(expires_at=datetime.now(UTC) - timedelta(days=1))
+    observed = await subject.gateway.read_key(key.key_hash)
+    assert observed is not None
+    assert differences(key, observed) == ()
+    assert error_of(await subject.call(key, "mock-small")) == (401, "expired_key")
+
+
+async def test_a_key_s_end_is_its_own_beside_its_block(subject: Subject) -> None:
+    key = await subject.key(expires_at=datetime.now(UTC) + timedelta(hours=1))
+    await subject.gateway.block_key(key.key_hash)
+    await subject.gateway.unblock_key(key.key_hash)
+    observed = await subject.gateway.read_key(key.key_hash)
+    assert observed is not None
+    assert differences(key, observed) == ()
+
+
+# ---------------------------------------------------------------- their models
+
+
+async def test_a_key_may_use_the_models_of_its_list_alone(subject: Subject) -> None:
+    await subject.wallet(9)
+    key = await subject.key(models=("mock-small",))
+    assert (await subject.call(key, "mock-small")).status_code == 200
+    assert error_of(await subject.call(key)) == (403, "key_model_access_denied")
+    await subject.gateway.update_key(replace(key, models=()))
+    assert (await subject.call(key)).status_code == 200
+
+
+async def test_a_key_for_no_model_may_use_none_and_is_shown_none(subject: Subject) -> None:
+    await subject.wallet(9)
+    key = await subject.key(models=("no-default-models",))
+    for model in ("mock-small", "mock-costly", "no-default-models"):
+        assert (await subject.call(key, model)).status_code in (400, 403)
+    observed = await subject.gateway.read_key(key.key_hash)
+    assert observed is not None
+    assert differences(key, observed) == ()
+    headers = {"authorization": f"Bearer {key.key}"}
+    listed = (await subject.http.get("/v1/models", headers=headers)).json()["data"]
+    assert [one["id"] for one in listed] == []
 
 
 async def test_a_change_keeps_what_it_omits(subject: Subject) -> None:

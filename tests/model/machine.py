@@ -1,6 +1,7 @@
 """Everything that people, workers, LiteLLM, Paystack and time can do, in any order."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -31,6 +32,16 @@ OVERTAKING = st.sampled_from(
         ("limit", "revoke"),
     ]
 )
+CHOICES = st.sampled_from(
+    [
+        {"budget_duration": "7d"},
+        {"budget_duration": "lifetime"},
+        {"models": ["mock-small", "mock-costly"]},
+        {"models": ["*"]},
+        {"expires_at": "infinity"},
+    ]
+)
+ENDS = st.sampled_from([20, 400, 200_000])
 LIMITERS = st.sampled_from(["owner", "administrator"])
 MODELS = st.sampled_from(["mock-small", "mock-large", "mock-costly", "mock-costly"])
 PACKAGES = st.sampled_from(["starter-ngn", "plus-ghs"])
@@ -61,6 +72,8 @@ TAMPERING = st.sampled_from(
         {"allowed_routes": ["llm_api_routes"]},
         {"metadata": {"team": "blue"}},
         {"max_parallel_requests": None},
+        {"duration": None},
+        {"models": []},
         {"blocked": False},
         {"blocked": True},
     ]
@@ -161,6 +174,18 @@ class Machine(RuleBasedStateMachine):
         if rows:
             key_id = str(rows[key % len(rows)]["id"])
             self.world.owner_calls(self.someone(number), "update_virtual_key", key_id=key_id, **limits)
+
+    @rule(number=NUMBER, key=NUMBER, choice=CHOICES)
+    def choose(self, number: int, key: int, choice: dict[str, object]) -> None:
+        rows = self.world.key_rows(self.someone(number))
+        if rows:
+            key_id = str(rows[key % len(rows)]["id"])
+            self.world.owner_calls(self.someone(number), "update_virtual_key", key_id=key_id, **choice)
+
+    @rule(number=NUMBER, key=NUMBER, seconds=ENDS)
+    def let_expire(self, number: int, key: int, seconds: int) -> None:
+        ends = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.choose(number, key, {"expires_at": ends.isoformat()})
 
     @rule(number=NUMBER, key=NUMBER, model=MODELS, times=st.integers(1, 3))
     def spend(self, number: int, key: int, model: str, times: int) -> None:

@@ -1,6 +1,7 @@
 """LiteLLM as the model sees it: calls with people's keys, and what is really in there."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -150,4 +151,10 @@ def _observed(row: dict[str, Any]) -> ObservedKey:
         routes=tuple(row["allowed_routes"]),
         max_parallel=row["max_parallel_requests"],
         metadata=row["metadata"],
+        models=tuple(row["models"]),
+        expires_at=_time(row["expires"]),
     )
+
+
+def _time(told: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(told) if isinstance(told, str) else told

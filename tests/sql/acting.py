@@ -138,10 +138,10 @@ def all_by_service(db: Connection, function: str, **arguments: object) -> list[A
 
 
 @contextmanager
-def refused(status: int, code: str) -> Iterator[None]:
+def refused(status: int, code: str) -> Iterator[pytest.ExceptionInfo[psycopg.Error]]:
     """Expect one of our own refusals: an HTTP status for PostgREST, a code for clients."""
     with pytest.raises(psycopg.Error) as caught:
-        yield
+        yield caught
     assert (caught.value.sqlstate, caught.value.diag.message_detail) == (f"PT{status}", code)
 
 

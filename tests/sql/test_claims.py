@@ -65,7 +65,8 @@ def test_a_claim_tells_all_that_a_push_needs(db: Connection) -> None:
                 "budget_duration": "30d",
                 "rpm_limit": 100,
                 "tpm_limit": 10_000,
-                "models": None,
+                "models": [],
+                "expires_at": None,
                 "revision": made["revision"],
                 "confirmed": False,
                 "maybe_created": False,
@@ -73,7 +74,6 @@ def test_a_claim_tells_all_that_a_push_needs(db: Connection) -> None:
                 "of_key": str(made["id"]),
             }
         ],
-        "models": [],
         "rpm_limit": None,
         "tpm_limit": None,
         "suspended": False,
@@ -227,7 +227,10 @@ def test_a_claim_offers_live_keys_to_probe_with_and_tells_when_money_waits(db: C
     made = synced_key(db, user_id)
     credit(db, open_order(db, user_id))
     push = claim(db, user_id)
-    assert (push["live_keys"], push["waits_for_effect"]) == ([made["litellm_key_id"]], True)
+    assert (push["live_keys"], push["waits_for_effect"]) == (
+        [{"key": made["litellm_key_id"], "models": []}],
+        True,
+    )
 
 
 @pytest.mark.parametrize("status", ["suspended", "deleted"])

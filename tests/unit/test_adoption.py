@@ -67,6 +67,18 @@ def test_a_key_without_a_cap_gets_the_wallet_s() -> None:
     assert made.effects[1:3] == ("no cap: it becomes the wallet", "no reset, as before")
 
 
+def test_its_models_and_its_end_are_kept_and_said() -> None:
+    ends = NOW + timedelta(days=9)
+    made = adoption(old(models=("a", "b"), expires_at=ends))
+    assert (made.models, made.expires_at) == (("a", "b"), ends)
+    assert {"may still use a, b alone", "still expires on 2026-01-10"} <= set(made.effects)
+
+
+@pytest.mark.parametrize("models", [(), ("all-proxy-models",), ("a", "all-proxy-models")])
+def test_a_key_for_all_models_stays_one(models: tuple[str, ...]) -> None:
+    assert adoption(old(models=models)).models is None
+
+
 def test_a_blocked_key_is_never_let_loose() -> None:
     made = adoption(old(blocked=True))
     assert made.blocked
@@ -104,7 +116,7 @@ def test_an_account_that_may_not_have_it_is_refused(adoptee: Adoptee, reason: st
         (replace(OLD, kind="read_only"), "its key_type is read_only"),
         (old(routes=("management_routes",)), "allowed_routes are more than model calls"),
         (old(routes=("info_routes",)), "more than model calls: info_routes"),
-        (replace(OLD, expires=NOW - timedelta(days=1)), "it expired on 2025-12-31"),
+        (old(expires_at=NOW - timedelta(days=1)), "it expired on 2025-12-31"),
         (old(rpm_limit=0), "its rpm_limit of 0 is not between 1"),
         (old(tpm_limit=2**31), "its tpm_limit"),
         (old(replace(OLD, budget_micros=4_000), budget_cents=0), "less than a cent"),

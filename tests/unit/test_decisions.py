@@ -1,7 +1,7 @@
 """Pure decisions: units, what differs in a key, when a payment buys credits."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -33,6 +33,7 @@ SHOWN = ObservedKey(
     user_id="u1", team_id=None, blocked=False, budget_cents=2000, budget_duration="30d", rpm_limit=100,
     tpm_limit=10_000, routes=FENCES.paths, max_parallel=10, metadata=WANTED.marks,
 )  # fmt: skip
+LATER, BEFORE = (datetime.now(UTC) + timedelta(days=days) for days in (9, -9))
 ORDER = Order(
     reference="kf-1", account_id="u1", amount_subunits=500_000, currency="NGN", credits=500, status="pending",
     provider_id=None,
@@ -67,6 +68,9 @@ def test_a_key_as_wanted_has_no_differences() -> None:
         ({"budget_duration": None}, "budget_duration"),
         ({"rpm_limit": None}, "rpm_limit"),
         ({"tpm_limit": 9_999}, "tpm_limit"),
+        ({"models": ("a",)}, "models"),
+        ({"expires_at": LATER}, "expires_at"),
+        ({"expires_at": BEFORE}, "expires_at"),
         ({"routes": ()}, "allowed_routes"),
         ({"routes": (*FENCES.paths, "/v1/files")}, "allowed_routes"),
         ({"routes": FENCES.paths[1:]}, "allowed_routes"),
@@ -83,6 +87,37 @@ def test_each_way_out_of_the_wallet_or_the_limits_is_named(change: dict[str, obj
 def test_the_order_of_routes_and_what_others_keep_in_metadata_are_no_difference() -> None:
     observed = replace(SHOWN, routes=FENCES.paths[::-1], metadata=WANTED.marks | {"team": "blue"})
     assert differences(WANTED, observed) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown", "same"),
+    [
+        (LATER, LATER, True),
+        (LATER, LATER + timedelta(seconds=59), True),
+        (LATER, LATER - timedelta(seconds=59), True),
+        (LATER, LATER + timedelta(seconds=61), False),
+        (LATER, LATER - timedelta(seconds=61), False),
+        (LATER, None, False),
+        (BEFORE, None, False),
+        (BEFORE, BEFORE + timedelta(days=3), True),
+        (BEFORE, BEFORE - timedelta(days=300), True),
+        (BEFORE, LATER, False),
+        (LATER, BEFORE, False),
+    ],
+)
+def test_an_end_is_the_same_to_the_minute_and_over_is_over(
+    wanted: datetime, shown: datetime | None, same: bool
+) -> None:
+    found = differences(replace(WANTED, expires_at=wanted), replace(SHOWN, expires_at=shown))
+    assert found == (() if same else ("expires_at",))
+
+
+def test_models_are_the_same_in_any_order_and_no_list_is_none_other() -> None:
+    wanted = replace(WANTED, models=("a", "b"))
+    assert differences(wanted, replace(SHOWN, models=("b", "a"))) == ()
+    for models in ((), ("a",), ("a", "b", "c"), ("all-proxy-models",)):
+        assert differences(wanted, replace(SHOWN, models=models)) == ("models",)
+    assert differences(WANTED, replace(SHOWN, models=("all-proxy-models",))) == ("models",)
 
 
 def test_a_key_of_a_suspended_account_only_has_to_be_blocked_whatever_its_owner_wants() -> None:

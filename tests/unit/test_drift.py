@@ -54,6 +54,24 @@ def kinds(found: list[Drift]) -> list[tuple[Kind, str]]:
 # ------------------------------------------------------------------ decisions
 
 
+@pytest.mark.parametrize(
+    ("wanted", "shows", "found", "expected"),
+    [
+        ({"models": ("a", "b")}, {"models": ("a",)}, "models a", "models a, b"),
+        ({"models": ("a",)}, {}, "models any", "models a"),
+        ({}, {"models": ("a",)}, "models a", "models any"),
+        ({"expires_at": NOW.replace(year=2100)}, {}, "expires_at never", "expires_at 2100-01-01 00:00"),
+        ({}, {"expires_at": NOW}, "expires_at 2026-01-01 00:00", "expires_at never"),
+    ],
+)
+def test_what_its_owner_chose_is_compared_and_named(
+    wanted: dict[str, Any], shows: dict[str, Any], found: str, expected: str
+) -> None:
+    one = held(leads=False)
+    (drift,) = compare(replace(one, wanted=replace(one.wanted, **wanted)), shown(**shows), None)
+    assert (drift.kind, drift.found, drift.expected) == (Kind.DIFFERENT, found, expected)
+
+
 def test_what_agrees_is_no_difference() -> None:
     assert compare(held(), listed(), USER) == []
 

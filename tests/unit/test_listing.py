@@ -31,7 +31,7 @@ class Cut(DriftStore):
         told = {"user_id": "u", "state": "active", "budget_cents": 1, "budget_duration": None}
         told |= {"rpm_limit": 1, "tpm_limit": 1, "revision": 1, "confirmed": True, "settled": True}
         told |= {"parked": False, "account_revision": 1, "resting": True, "seen_micros": 0}
-        told |= {"installation_id": "i1", "leads": True, "budget_micros": 0, "models": None}
+        told |= {"installation_id": "i1", "leads": True, "budget_micros": 0, "models": [], "expires_at": None}
         told |= {"account_rpm_limit": None, "account_tpm_limit": None, "suspended": False}
         told["fences"] = {
             "open_routes": [],

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -78,6 +79,8 @@ async def test_a_key_is_created_bound_to_its_user_and_unable_to_manage(litellm: 
         "tpm_limit": 10_000,
         "max_parallel_requests": 10,
         "allowed_routes": list(WANTED.fences.paths),
+        "models": [],
+        "duration": None,
     }
 
 
@@ -97,6 +100,21 @@ async def test_a_period_is_given_again_only_when_it_is_to_begin_anew(litellm: Li
         assert b"budget_duration" not in written.calls.last.request.content
         await litellm.update_key(WANTED, new_period=True)
         assert b'"budget_duration":"30d"' in written.calls.last.request.content
+
+
+@pytest.mark.parametrize(
+    ("left", "duration"),
+    [(None, None), (timedelta(days=2, seconds=30), 172_829), (timedelta(seconds=-1), 0), (timedelta(-9), 0)],
+)
+async def test_the_end_is_told_as_the_time_that_is_left_and_never_rounded_up(
+    litellm: LiteLLM, left: timedelta | None, duration: int | None
+) -> None:
+    with respx.mock:
+        written = respx.post(f"{BASE}/key/update").respond(json={})
+        ends = None if left is None else datetime.now(UTC) + left
+        await litellm.update_key(replace(WANTED, expires_at=ends))
+        told = json.loads(written.calls.last.request.content)["duration"]
+    assert told == (None if duration is None else f"{duration}s")
 
 
 async def test_a_deleted_key_and_an_unknown_one_are_none(litellm: LiteLLM) -> None:

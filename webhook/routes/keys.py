@@ -1,18 +1,44 @@
 """The caller's keys."""
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from webhook.routes.status import LiteLLMState, describe_litellm
 from webhook.services import NO_NUL, CallerHere, ServicesHere
 
 MaxBudget = Annotated[int, Field(ge=0, le=2_147_483_647, description="US cents per budget period.")]
 Limit = Annotated[int, Field(ge=1, le=2_147_483_647)]
+Duration = Annotated[
+    Literal["1h", "1d", "7d", "30d", "lifetime"], Field(description="How often the cap begins anew.")
+]
+Model = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
+Models = Annotated[
+    list[Model],
+    Field(min_length=1, max_length=100, description='The only models that it may use; `["*"]`: all allowed.'),
+]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
+
+
+def _check_time(told: str) -> str:
+    """A time with its offset, or the database's word for never."""
+    if told == "infinity":
+        return told
+    time = datetime.fromisoformat(told)
+    if time.tzinfo is None:
+        raise ValueError("the time needs its offset from UTC, such as Z")
+    return time.isoformat()
+
+
+Expiry = Annotated[
+    str,
+    AfterValidator(_check_time),
+    Field(description="From then on LiteLLM refuses the key: a time with its offset, or `infinity`, never."),
+]
 
 
 class NewKey(BaseModel):
@@ -21,18 +47,27 @@ class NewKey(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     name: Name = "Key"
     max_budget: MaxBudget | None = None
+    budget_duration: Duration | None = None
     rpm_limit: Limit | None = None
     tpm_limit: Limit | None = None
+    models: Models | None = None
+    expires_at: Expiry | None = None
 
 
 class KeyChange(BaseModel):
-    """What is given is changed. ``cap: wallet`` makes the cap follow the wallet again."""
+    """What is given is changed. ``cap: wallet`` makes the cap follow the wallet again.
+
+    ``budget_duration: lifetime``, ``models: ["*"]`` and ``expires_at: infinity`` take a choice back.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
     name: Name | None = None
     max_budget: MaxBudget | None = None
+    budget_duration: Duration | None = None
     rpm_limit: Limit | None = None
     tpm_limit: Limit | None = None
+    models: Models | None = None
+    expires_at: Expiry | None = None
     cap: Literal["wallet", "fixed"] | None = None
     blocked: bool | None = None
 
@@ -49,7 +84,11 @@ USUAL_KEY, NO_CHANGE, USUAL_ROTATION = NewKey(), KeyChange(), Rotation()
 
 
 class Key(BaseModel):
-    """A ``virtual_keys`` row by its column names."""
+    """A ``virtual_keys`` row by its column names.
+
+    ``budget_duration`` null: for life; ``models`` null: all that are allowed; ``expires_at`` null: never. One
+    in the past: LiteLLM refuses the key, whatever its ``state``, until it is set to another time.
+    """
 
     model_config = ConfigDict(extra="allow")
     id: UUID
@@ -60,6 +99,8 @@ class Key(BaseModel):
     budget_duration: str | None
     rpm_limit: int | None
     tpm_limit: int | None
+    models: list[str] | None
+    expires_at: str | None
     sync_status: str
     last_synced_at: str | None
     last_error: str | None
@@ -95,6 +136,7 @@ class Limits(BaseModel):
     most_rpm_limit: int | None
     most_tpm_limit: int | None
     most_max_budget: int | None
+    allowed_models: list[str] | None
     account_rpm_limit: int | None
     account_tpm_limit: int | None
     keys_per_account: int

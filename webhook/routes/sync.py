@@ -64,6 +64,8 @@ class OthersKey(KeySync):
     budget_duration: str | None
     rpm_limit: int | None
     tpm_limit: int | None
+    models: list[str] | None
+    expires_at: str | None
 
 
 class Synced(BaseModel):
