@@ -12,6 +12,7 @@
 --         wallets, virtual_keys, pushed together to LiteLLM
 --
 -- Read the files in their order:
+--   preflight       what must not be there before
 --   settings        what an operator may set; administrators; refusals
 --   audit           who did what, and how often in an hour they may
 --   accounts        profiles, accounts with their wallets and pushes, and whether they are suspended

@@ -74,9 +74,9 @@ CALLABLE = """
       and not exists (select from pg_trigger t where t.tgfoid = p.oid)"""
 
 
-def test_the_first_file_names_all_in_their_order() -> None:
+def test_the_settings_file_names_all_in_their_order() -> None:
     files = sorted(MIGRATIONS.glob("*.sql"))
-    listed = files[0].read_text().split("-- Read the files in their order:\n")[1].split("\n--\n")[0]
+    listed = files[1].read_text().split("-- Read the files in their order:\n")[1].split("\n--\n")[0]
     names = [line.split()[1] for line in listed.splitlines()]
     assert names == [file.stem.partition("_")[2] for file in files]
 

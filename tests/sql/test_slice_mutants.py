@@ -22,7 +22,7 @@ from worker.jobs.sync import SettleUsage
 
 __all__ = ["both"]
 
-MIGRATION = ROOT / "supabase" / "migrations" / "20261128001710_slices.sql"
+MIGRATION = ROOT / "supabase" / "migrations" / "20261128001600_drift.sql"
 MOST_SLICES = 8
 """Twice as many as a round takes."""
 

@@ -67,9 +67,9 @@ def test_an_update_adds_what_is_missing_and_keeps_what_is_there(tmp_path: Path) 
 
 def test_what_a_database_has_is_not_written_again(tmp_path: Path) -> None:
     slugs = frozenset(one.slug for one in shipped("api"))
-    there = Project(frozenset({"20990101000000"}), slugs - {"foundation"}, "api")
+    there = Project(frozenset({"20990101000000"}), slugs - {"settings"}, "api")
     (file,) = write(tmp_path, "api", there, NOW)
-    assert file.name == "20990101000001_keyfund_foundation.sql"
+    assert file.name == "20990101000001_keyfund_settings.sql"
 
 
 def test_the_schema_of_the_files_that_are_there_is_taken(
