@@ -16,8 +16,9 @@
 -- is written anyway.
 --
 -- Workers share the looking. One of them looks: its call waits in the database until something is due, for four
--- seconds at most (statement_timeout is eight), so work is taken up at once by one call that costs one transaction. The others come by in turns, one of them every
--- 1.25 seconds; they take up what is due, too, and one of them becomes the one that looks when it is no longer there.
+-- seconds at most (statement_timeout is eight), so work is taken up at once and an empty look costs one transaction.
+-- The others come by in turns, one of them every 1.25 seconds: they take up what is due, too, and one of them becomes
+-- the one that looks when that one is gone.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
