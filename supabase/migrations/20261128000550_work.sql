@@ -119,8 +119,9 @@ alter table keyfund.lookout enable row level security;
 insert into keyfund.lookout default values;
 
 create function keyfund.list_due_work(p_kinds text[], p_at timestamptz) returns text[]
-language sql stable set search_path = '' as $$
-  select coalesce(array_agg(kind), '{}') from unnest(p_kinds) kind
+language plpgsql stable set search_path = '' as $$
+begin -- in this language the plan is kept from call to call
+  return (select coalesce(array_agg(kind), '{}') from unnest(p_kinds) kind
   where case kind
     when 'push_accounts' then keyfund.is_closed('litellm') and exists (select keyfund.choose_due(1, p_at))
     when 'handle_events' then exists (
@@ -130,7 +131,9 @@ language sql stable set search_path = '' as $$
       where next_verify_at <= p_at and credited_at is null
         and status in ('pending', 'failed', 'abandoned', 'reversed'))
     when 'roll_up_usage' then keyfund.is_closed('litellm') and exists (
-      select from keyfund.accounts where booked_micros <> rolled_micros and (roll_at is null or roll_at <= p_at))
+      select from (
+        select from keyfund.accounts where booked_micros <> rolled_micros and (roll_at is null or roll_at <= p_at)
+        order by roll_at limit 1) spent) -- in the index's order: how many spent, PostgreSQL cannot guess
     when 'count_shares' then keyfund.is_closed('litellm') and exists (
       select from public.virtual_keys where count_at <= p_at)
     when 'retire_keys' then exists (
@@ -141,7 +144,8 @@ language sql stable set search_path = '' as $$
       select from keyfund.gateways g where g.name = 'litellm' and keyfund.needs_probe(g, p_at))
     else exists (
       select from keyfund.chores c where c.name = kind and c.next_attempt_at <= p_at and keyfund.is_closed(c.gateway))
-    end;
+    end);
+end;
 $$;
 comment on function keyfund.list_due_work(text[], timestamptz) is
   'Which of these kinds of work have something to claim: the same conditions as the claims have, over the same '
