@@ -6,10 +6,10 @@
 -- without that token is refused.
 --
 --   what          rows                      claimed by                 ended by
---   pushes        keyfund.accounts          claim_pushes, claim_push   finish_push, fail_push, release_push
---   events        keyfund.paystack_events   claim_events               finish_event, fail_event
+--   pushes        keyfund.pushes            claim_pushes, claim_push   finish_push, fail_push, release_push
+--   events        keyfund.events            claim_events               finish_event, fail_event
 --   orders        public.transactions       claim_verifications        credit_, review_, observe_payment
---   days          keyfund.accounts          claim_rollups              record_usage
+--   days          keyfund.roll_ups          claim_rollups              record_usage
 --   chores        keyfund.chores            claim_chore                finish_chore
 --
 -- A chore is what recurs: one row each. Everything else is due on its own row, where the change that makes it due
@@ -125,15 +125,13 @@ begin -- in this language the plan is kept from call to call
   where case kind
     when 'push_accounts' then keyfund.is_closed('litellm') and exists (select keyfund.choose_due(1, p_at))
     when 'handle_events' then exists (
-      select from keyfund.paystack_events where handled_at is null and next_attempt_at <= p_at)
+      select from keyfund.events where handled_at is null and next_attempt_at <= p_at)
     when 'verify_orders' then exists (
       select from public.transactions
       where next_verify_at <= p_at and credited_at is null
         and status in ('pending', 'failed', 'abandoned', 'reversed'))
     when 'roll_up_usage' then keyfund.is_closed('litellm') and exists (
-      select from (
-        select from keyfund.accounts where booked_micros <> rolled_micros and (roll_at is null or roll_at <= p_at)
-        order by roll_at limit 1) spent) -- in the index's order: how many spent, PostgreSQL cannot guess
+      select from keyfund.roll_ups where roll_at <= p_at)
     when 'count_shares' then keyfund.is_closed('litellm') and exists (
       select from public.virtual_keys where count_at <= p_at)
     when 'retire_keys' then exists (

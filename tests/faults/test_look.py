@@ -16,8 +16,8 @@ KILLS = 3
 
 LOOKER = "select split_part(worker, ':', 2)::integer from keyfund.lookout"
 CLAIMED = """
-    select extract(epoch from claimed_at - %(changed_at)s)::float from keyfund.accounts
-    where user_id = %(user_id)s and claimed_at > %(changed_at)s"""
+    select extract(epoch from claimed_at - %(changed_at)s)::float from keyfund.pushes
+    where account_id = %(user_id)s and claimed_at > %(changed_at)s"""
 
 
 def test_a_push_waits_three_seconds_at_most_when_the_worker_that_looks_is_killed(scene: Scene) -> None:

@@ -73,6 +73,7 @@ def days_are_due(db: Connection) -> None:
     synced_key(db, user_id)
     make_due(db, user_id)
     finish(db, claim(db, user_id), spend_micros=50_000)
+    let_pass(db, 31)
 
 
 def old_string_is_due(db: Connection) -> None:
@@ -80,12 +81,6 @@ def old_string_is_due(db: Connection) -> None:
     key = synced_key(db, user_id)
     by_owner(db, user_id, "rotate_virtual_key", key_id=key["id"], overlap_seconds=60)
     let_pass(db, 61)
-
-
-def claim_days(db: Connection) -> Any:
-    by_service(db, "claim_rollups", p_limit=10, p_lease_seconds=60)  # noticed at first
-    let_pass(db, 31)
-    return by_service(db, "claim_rollups", p_limit=10, p_lease_seconds=60)
 
 
 NINE = {"p_limit": 9, "p_lease_seconds": 60}
@@ -99,7 +94,7 @@ DUE: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], Any]]]
         lambda db: all_by_service(db, "claim_events", p_limit=9, p_lease_seconds=60),
     ),
     "verify_orders": (order_is_due, lambda db: all_by_service(db, "claim_verifications", p_limit=9)),
-    "roll_up_usage": (days_are_due, claim_days),
+    "roll_up_usage": (days_are_due, lambda db: by_service(db, "claim_rollups", **NINE)),
     "retire_keys": (old_string_is_due, lambda db: by_service(db, "retire_keys", p_limit=9)),
 }
 
