@@ -18,7 +18,10 @@ FIGURES: dict[str, tuple[Callable[[int, float], list[Row]], str]] = {
     "effect": (effect.measure, "from a payment until it can be spent"),
     "guard": (guard.measure, "what the guard adds to a call inside LiteLLM"),
     "growth": (growth.measure, "the same work with up to a million rows"),
-    "idle": (idle.measure, "queries with nothing to do, starts, memory under a backlog"),
+    "idle": (
+        idle.measure,
+        "with nothing to do: queries, what is noticed how soon; starts, memory under load",
+    ),
     "peer": (deliveries.measure, "beside a published webhook for Django"),
     "books": (books.measure, "the nightly comparisons by size; left out by QUICK unless it is named"),
 }

@@ -103,6 +103,12 @@ class Shelf:
         """Eight accounts of those that are due."""
         return self._undone("service_role", None, "select public.claim_pushes(8, 40)", expected=8)
 
+    def look(self) -> float:
+        """Which kinds of work are due."""
+        kinds = "array['push_accounts', 'handle_events', 'verify_orders', 'roll_up_usage', 'count_shares']"
+        statement = f"select public.look('bench', {kinds} || array['retire_keys'], 0)"
+        return self._undone("service_role", None, statement, expected=1)
+
     def read_keys(self) -> float:
         return self._undone("authenticated", self.person(), "select * from public.virtual_keys", expected=1)
 
@@ -149,6 +155,7 @@ class Shelf:
 
 
 WORK: dict[str, Callable[[Shelf], float]] = {
+    "look at all that is due": Shelf.look,
     "claim of 8 accounts": Shelf.claim,
     "own keys under RLS": Shelf.read_keys,
     "own balance under RLS": Shelf.balance,

@@ -1,6 +1,7 @@
-"""Nothing to do: transactions and memory; then the start, and what a backlog costs in memory."""
+"""Nothing to do: transactions, and how soon something is noticed; the start; memory under a backlog."""
 
 import asyncio
+import random
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ from bench.scene import Scene, staged
 from dev.child import Child
 from dev.stack import ROOT, free_port
 
-WORKERS = (1, 5)
+WORKERS = {1: "≤70", 5: "≤140"}
+SAMPLES = 20
 CROWD = 100  # more than are handled beside the answers: the rest is the worker's
 PARTS = ("webhook", "worker")
 IMPORTS = {
@@ -24,6 +26,11 @@ IMPORTS = {
     "worker": "import apscheduler.schedulers.asyncio, supabase",
 }
 HANDLED = "select not exists (select from keyfund.events where handled_at is null)"
+CLAIMED = "select claimed_at is not null from keyfund.pushes where account_id = %s"
+WAITED = """
+    select extract(epoch from p.claimed_at - k.created_at)::float * 1000
+    from keyfund.pushes p join public.virtual_keys k using (account_id)
+    where account_id = %s and k.state <> 'placeholder'"""
 COMMITS = "select xact_commit + xact_rollback from pg_stat_database where datname = 'keyfund'"
 
 
@@ -39,12 +46,14 @@ def measure(runs: int, scale: float) -> list[Row]:
 
 
 def _idle(scene: Scene, runs: int, seconds: float) -> Iterator[Row]:
-    for count in WORKERS:
+    for count, aim in WORKERS.items():
         with _workers(scene, count - 1):
             time.sleep(15)  # what a start asks for, and the first look at everything, is over
             commits = [_commits(scene, seconds) for _ in range(runs)]
-        what = f"idle, {count} worker{'s' * (count > 1)}"
-        yield Fact(what, "transactions/min", Series.of(commits))
+            waits = asyncio.run(_waits(scene))
+        workers = f"{count} worker{'s' * (count > 1)}"
+        yield Fact(f"idle, {workers}", "transactions/min", Series.of(commits), aim)
+        yield Fact(f"a key made in SQL until it is claimed, {workers}", "ms", Series.of(waits))
 
 
 def _commits(scene: Scene, seconds: float) -> float:
@@ -53,6 +62,18 @@ def _commits(scene: Scene, seconds: float) -> float:
     time.sleep(seconds)
     # The connection that asks is of the same database: its first look is one of them.
     return float(scene.value(COMMITS) - before - 1) * 60 / (time.monotonic() - began)
+
+
+async def _waits(scene: Scene) -> list[float]:
+    """Milliseconds from the commit that makes a key until a worker claims it, at moments of no order."""
+    waits = []
+    for user in scene.sign_up(SAMPLES):
+        await asyncio.sleep(random.uniform(0.5, 1.5))
+        scene.make_keys([user], 1)
+        await scene.until(CLAIMED, user, pause=0.02)
+        waits.append(float(scene.value(WAITED, user)))
+        await scene.until(PUSHED, users=[user])
+    return waits
 
 
 @contextmanager

@@ -34,7 +34,7 @@ KEYS = """
 
 ORDERS = "select public.open_order(id, %s) from unnest(%s::uuid[]) id"
 
-SWEPT = "select read_mark is not null from keyfund.gateways where name = 'paystack'"
+SWEPT = "select state is not null from keyfund.chores where name = 'sweep_paystack'"
 
 
 @dataclass(frozen=True)

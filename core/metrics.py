@@ -1,6 +1,6 @@
 """What is counted, for Prometheus. Labels are our own words: never an id, never a secret."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 DELIVERIES = Counter(
     "keyfund_webhook_deliveries", "Paystack's deliveries, by how they were taken.", ["result"]
@@ -21,4 +21,5 @@ DRIFT_CALL_SECONDS = Counter(
     "Seconds that LiteLLM took to answer this worker's comparison of all keys, all calls together.",
 )
 DRIFT_KEYS = Counter("keyfund_drift_keys", "Keys that this worker's comparison found as they should be.")
+WORKER_LOOKS = Gauge("keyfund_worker_looks", "1 for the worker that looks for work, 0 for the others.")
 LIMITED = Counter("keyfund_api_limited", "Calls answered with 429, by who was counted.", ["caller"])

@@ -111,14 +111,6 @@ def lost_keys(before: SpendPage, now: SpendPage) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What changed at a gateway is ours to read: up to where it is read, and when this reading began."""
-
-    mark: datetime | None
-    asked_at: datetime
-
-
 class Probe(StrEnum):
     """What LiteLLM says to a key when asked for free."""
 

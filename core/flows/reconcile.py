@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from core.domain.books import Book, Check, Difference, PaidBook, Report, Tally, compare_account
 from core.domain.payments import Dispute, Provider, Refunds, Verified
-from core.domain.pushes import Reading, Spender
+from core.domain.pushes import Spender
 from core.errors import KeyfundError, RefusedError
 from core.flows.holders import Holders
 from core.gateways.litellm import LiteLLM
@@ -150,10 +150,9 @@ class Reconciler:
         if self.litellm is None:
             wallet.absent = usage.absent = True
             return False
-        reading = Reading(mark=None, asked_at=opened.at)
         try:
             async for page in self.litellm.walk_keys():
-                await self.store.settle_usage(reading, page.spenders)
+                await self.store.settle_usage(opened.at, page.spenders)
                 holders.put(page.spenders)
         except KeyfundError as error:
             wallet.skipped = usage.skipped = _not_of("litellm", error)
@@ -183,7 +182,7 @@ class Reconciler:
                 asked_at = (await self.store.open_books()).at
                 user = await self.litellm.read_user(user_id)
                 if user is not None:
-                    await self.store.settle_usage(Reading(None, asked_at), [Spender(user_id, user)])
+                    await self.store.settle_usage(asked_at, [Spender(user_id, user)])
                 book = await self.store.read_book(user_id)
                 found = compare_account(book, user, credit_micros)
                 if not found:

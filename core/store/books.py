@@ -24,14 +24,7 @@ class OpenBooks:
 
 
 class BookStore(Functions):
-    """The books, for reconciliation; and what is done once a night."""
-
-    async def claim_chore(self, name: str, lease_seconds: int) -> bool:
-        """True for the one worker whose turn it is."""
-        return bool(await self._call("claim_chore", name=name, lease_seconds=lease_seconds))
-
-    async def finish_chore(self, name: str) -> None:
-        await self._call("finish_chore", name=name)
+    """The books, for reconciliation."""
 
     async def open_books(self) -> OpenBooks:
         row = await self._call("open_books")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from core.domain.keys import KeyState, ObservedKey, WantedKey
-from core.domain.pushes import Effect, KeyResult, LiveKey, Push, Reading, Spender, Verdict
+from core.domain.pushes import Effect, KeyResult, LiveKey, Push, Spender, Verdict
 from core.store.calls import Functions, Json
 from core.store.routes import read_fences
 
@@ -110,22 +110,10 @@ class PushStore(Functions):
         """Give an untouched account back."""
         return bool(await self._call("release_push", account_id=push.user_id, token=push.token))
 
-    async def claim_reading(self, gateway: str, every_seconds: int) -> Reading | None:
-        """For the one process whose turn it is to read what changed; None for all others."""
-        row = await self._call("claim_reading", name=gateway, every_seconds=every_seconds)
-        if not row:
-            return None
-        mark = datetime.fromisoformat(row["mark"]) if row["mark"] else None
-        return Reading(mark=mark, asked_at=datetime.fromisoformat(row["asked_at"]))
-
-    async def settle_usage(self, reading: Reading, spenders: Sequence[Spender]) -> int:
+    async def settle_usage(self, asked_at: datetime, spenders: Sequence[Spender]) -> int:
         """Book users' spends; returns for how many there was something to book."""
         rows = [{"user_id": one.user_id, "spend_micros": one.spend_micros} for one in spenders]
-        return int(await self._call("settle_usage", spenders=rows, asked_at=reading.asked_at.isoformat()))
-
-    async def finish_reading(self, gateway: str, mark: datetime) -> None:
-        """All changes up to this time of the gateway's are dealt with."""
-        await self._call("finish_reading", name=gateway, mark=mark.isoformat())
+        return int(await self._call("settle_usage", spenders=rows, asked_at=asked_at.isoformat()))
 
     async def claim_probe(self) -> bool:
         """True for the one process that may ask an absent LiteLLM whether it is back."""
@@ -133,10 +121,6 @@ class PushStore(Functions):
 
     async def report_gateway(self, *, ok: bool, error: str | None = None) -> None:
         await self._call("report_gateway", name="litellm", ok=ok, error=error)
-
-    async def claim_watch(self, every_seconds: int) -> bool:
-        """True for the one process that may have a look at LiteLLM now."""
-        return await self._call("claim_watch", name="litellm", every_seconds=every_seconds) is True
 
     async def record_warnings(self, warnings: Sequence[str]) -> None:
         """Keep what endangers wallets, in sentences for an administrator."""

@@ -13,9 +13,12 @@ from core.store.payments import PaymentStore
 from core.store.pushes import PushStore
 from core.store.routes import RouteStore
 from core.store.usage import UsageStore
+from core.store.work import WorkStore
 
 
-class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore, UsageStore, RouteStore):
+class ServiceStore(
+    WorkStore, PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore, UsageStore, RouteStore
+):
     """What the service and the worker may do with the service key.
 
     All methods raise TransientError or RefusedError; all are safe to repeat.
@@ -24,9 +27,6 @@ class ServiceStore(PushStore, PaymentStore, BookStore, DriftStore, AdoptionStore
     async def check_installation(self, credit_value_cents: int) -> None:
         """Refuse to start with another credit value than the database counts in."""
         await self._call("check_installation", credit_value_cents=credit_value_cents)
-
-    async def beat_worker(self, name: str) -> None:
-        await self._call("beat_worker", name=name)
 
     async def heal_accounts(self, limit: int) -> Json:
         return dict(await self._call("heal_accounts", limit=limit))

@@ -17,7 +17,8 @@
 --   audit           who did what, and how often in an hour they may
 --   accounts        profiles, accounts with their wallets and pushes, and whether they are suspended
 --   ledger          each credit that came or went, and the balance
---   gateways        whether LiteLLM and Paystack answer: the breaker, the workers, the nightly chores
+--   gateways        whether LiteLLM and Paystack answer: the breaker
+--   work            what is due, which worker looks for it, and chores: what recurs
 --   routes          what keys may call in LiteLLM
 --   keys            what is wanted of keys, and what LiteLLM has confirmed
 --   own_keys        what owners do with their keys

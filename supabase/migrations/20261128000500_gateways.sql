@@ -1,5 +1,4 @@
--- The other sides: whether they answer, the breaker that spares them, and up to where they were read. And the
--- workers.
+-- The other sides: whether they answer, and the breaker that spares them.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
@@ -10,19 +9,13 @@ create table keyfund.gateways (
   probe_at timestamptz,
   last_ok_at timestamptz,
   last_error text,
-  warnings jsonb not null default '[]',
-  read_mark timestamptz,
-  read_at timestamptz not null default '-infinity',
-  watched_at timestamptz
+  warnings jsonb not null default '[]'
 );
 comment on table keyfund.gateways is
   'Whether a gateway answers, as all processes see it together: the circuit breaker''s state.';
 comment on column keyfund.gateways.opened_at is
   'Since when nothing is pushed because the gateway does not answer; null: the breaker is closed.';
 comment on column keyfund.gateways.probe_at is 'When one process may ask whether the gateway is back.';
-comment on column keyfund.gateways.read_mark is 'Up to where its changes are read, in its own time.';
-comment on column keyfund.gateways.read_at is 'When its changes are read next; whoever moves it carries it out.';
-comment on column keyfund.gateways.watched_at is 'When somebody last began to look for warnings.';
 alter table keyfund.gateways enable row level security;
 
 insert into keyfund.gateways (name) values ('litellm'), ('paystack');
@@ -83,13 +76,19 @@ begin
 end;
 $$;
 
+create function keyfund.needs_probe(p_gateway keyfund.gateways, p_at timestamptz) returns boolean
+language sql immutable set search_path = '' as $$
+  -- Away: is it back? Silent for longer than usage is read at (20 seconds): is it still there?
+  select coalesce(p_gateway.probe_at, '-infinity') <= p_at
+    and (p_gateway.opened_at is not null
+      or coalesce(p_gateway.last_ok_at, '-infinity') < p_at - interval '25 seconds');
+$$;
+
 create function public.claim_probe(p_name text, p_lease_seconds integer default 15) returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
-  update keyfund.gateways set probe_at = now() + make_interval(secs => p_lease_seconds)
-  where name = p_name and coalesce(probe_at, '-infinity') <= now()
-    -- Away: is it back? Silent for a while: is it still there?
-    and (opened_at is not null or coalesce(last_ok_at, '-infinity') < now() - interval '15 seconds');
+  update keyfund.gateways g set probe_at = now() + make_interval(secs => p_lease_seconds)
+  where g.name = p_name and keyfund.needs_probe(g, now());
   return found;
 end;
 $$;
@@ -113,19 +112,6 @@ $$;
 comment on function public.report_gateway(text, boolean, text, jsonb) is
   'What a probe found; warnings are sentences for the operator.';
 
-create function public.claim_watch(p_name text, p_every_seconds integer default 60) returns boolean
-language plpgsql security definer set search_path = '' as $$
-begin
-  update keyfund.gateways set watched_at = now()
-  where name = p_name and opened_at is null
-    and coalesce(watched_at, '-infinity') <= now() - make_interval(secs => p_every_seconds);
-  return found;
-end;
-$$;
-comment on function public.claim_watch(text, integer) is
-  'True for the one process that may have a look now; again after so many seconds, and not while the breaker is '
-  'open.';
-
 create function public.record_warnings(p_name text, p_warnings jsonb) returns void
 language sql security definer set search_path = '' as $$
   update keyfund.gateways set warnings = p_warnings where name = p_name and warnings <> p_warnings;
@@ -133,22 +119,7 @@ $$;
 comment on function public.record_warnings(text, jsonb) is
   'Sentences for administrators; they take the place of those before.';
 
--- ------------------------------------------- workers and their nightly chores
-
-create table keyfund.workers (
-  name text primary key,
-  last_seen timestamptz not null default now()
-);
-comment on table keyfund.workers is 'When each worker was last heard of.';
-alter table keyfund.workers enable row level security;
-
-create function public.beat_worker(p_name text) returns void
-language plpgsql security definer set search_path = '' as $$
-begin
-  insert into keyfund.workers (name) values (p_name) on conflict (name) do update set last_seen = now();
-  delete from keyfund.workers where last_seen < now() - interval '1 day';
-end;
-$$;
+-- ------------------------------------------------------------ the processes
 
 create function public.check_installation(p_credit_value_cents integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -168,41 +139,5 @@ $$;
 comment on function public.check_installation(integer) is
   'What a process asks at its start; refuses one that would count credits differently.';
 
-create table keyfund.chores (
-  name text primary key,
-  due_at timestamptz not null
-);
-comment on table keyfund.chores is 'What is done once a night, by whichever worker claims it.';
-alter table keyfund.chores enable row level security;
-
-create function keyfund.next_night() returns timestamptz
-language sql stable set search_path = '' as $$
-  select min(night) from keyfund.settings s,
-    lateral (select ((date_trunc('day',
-      now() at time zone 'UTC') + days * interval '1 day') + s.nightly_at) at time zone 'UTC' as night
-      from generate_series(0, 1) as days) nights
-  where night > now();
-$$;
-
-create function public.claim_chore(p_name text, p_lease_seconds integer) returns boolean
-language plpgsql security definer set search_path = '' as $$
-begin
-  update keyfund.chores set due_at = now() + make_interval(secs => p_lease_seconds) where name = p_name
-    and due_at <= now();
-  return found;
-end;
-$$;
-comment on function public.claim_chore(text, integer) is
-  'True for the one worker whose turn it is; due again after the lease unless it is finished.';
-
-create function public.finish_chore(p_name text) returns void
-language sql security definer set search_path = '' as $$
-  update keyfund.chores set due_at = keyfund.next_night() where name = p_name;
-$$;
-comment on function public.finish_chore(text) is 'Done for tonight.';
-
-insert into keyfund.chores (name, due_at) values ('reconcile', keyfund.next_night());
-
-revoke all on function public.claim_probe, public.report_gateway, public.claim_watch, public.record_warnings,
-  public.beat_worker, public.check_installation, public.claim_chore, public.finish_chore from public, anon,
-  authenticated, service_role;
+revoke all on function public.claim_probe, public.report_gateway, public.record_warnings,
+  public.check_installation from public, anon, authenticated, service_role;

@@ -10,53 +10,55 @@ set local check_function_bodies = off; -- a function may name what a later file 
 
 -- ---------------------------------------------------------------------- claim
 
-create function keyfund.list_due(p_urgent boolean, p_patient boolean, p_limit integer) returns setof uuid
+create function keyfund.list_due(
+  p_urgent boolean, p_patient boolean, p_limit integer, p_at timestamptz
+) returns setof uuid
 language sql stable set search_path = '' as $$
   select a.account_id from keyfund.pushes a
   where a.urgent = p_urgent and a.patient = p_patient and greatest(a.next_attempt_at,
-    a.calm_at) <= now() + interval '30 seconds'
-    and a.next_attempt_at <= now() and (a.lease_expires_at is null or a.lease_expires_at <= now())
+    a.calm_at) <= p_at + interval '30 seconds'
+    and a.next_attempt_at <= p_at and (a.lease_expires_at is null or a.lease_expires_at <= p_at)
   order by greatest(a.next_attempt_at, a.calm_at) limit p_limit;
 $$;
-comment on function keyfund.list_due(boolean, boolean, integer) is
+comment on function keyfund.list_due(boolean, boolean, integer, timestamptz) is
   'Calm accounts of a class that are due, in the order of their turn.';
 
-create function keyfund.next_restless() returns setof uuid
+create function keyfund.next_restless(p_at timestamptz) returns setof uuid
 language sql stable set search_path = '' as $$
   select a.account_id from keyfund.pushes a
   where a.urgent in (true, false) and a.patient in (true, false)
-    and greatest(a.next_attempt_at, a.calm_at) > now() + interval '30 seconds'
-      and a.calm_at > now() + interval '30 seconds'
-    and a.next_attempt_at <= now() and (a.lease_expires_at is null or a.lease_expires_at <= now())
+    and greatest(a.next_attempt_at, a.calm_at) > p_at + interval '30 seconds'
+      and a.calm_at > p_at + interval '30 seconds'
+    and a.next_attempt_at <= p_at and (a.lease_expires_at is null or a.lease_expires_at <= p_at)
     and not exists (
       -- A holder that has not come back by then has died, or is very slow.
       select from keyfund.pushes held
-      where held.lease_token is not null and held.claimed_at > now() - interval '10 seconds'
+      where held.lease_token is not null and held.claimed_at > p_at - interval '10 seconds'
         and keyfund.is_restless(held))
   order by a.next_attempt_at limit 1;
 $$;
-comment on function keyfund.next_restless() is
+comment on function keyfund.next_restless(timestamptz) is
   'The restless account whose turn it is; none while another one is being pushed.';
 
-create function keyfund.choose_due(p_limit integer) returns setof uuid
+create function keyfund.choose_due(p_limit integer, p_at timestamptz) returns setof uuid
 language sql stable set search_path = '' as $$
   select due.account_id from (
-    select account_id, 1 as rank, 0 as place from keyfund.next_restless() as restless (account_id)
+    select account_id, 1 as rank, 0 as place from keyfund.next_restless(p_at) as restless (account_id)
     union all
     select account_id, case when place <= p_limit / 4 then 2 else 4 end, place
-    from keyfund.list_due(false, false, p_limit) with ordinality as plain (account_id, place)
+    from keyfund.list_due(false, false, p_limit, p_at) with ordinality as plain (account_id, place)
     union all
     select account_id, 3, place
-    from keyfund.list_due(true, false, p_limit) with ordinality as urgent (account_id, place)
+    from keyfund.list_due(true, false, p_limit, p_at) with ordinality as urgent (account_id, place)
     union all
     select account_id, 3, place
-    from keyfund.list_due(true, true, p_limit) with ordinality as urgent (account_id, place)
+    from keyfund.list_due(true, true, p_limit, p_at) with ordinality as urgent (account_id, place)
     union all
     select account_id, 5, place
-    from keyfund.list_due(false, true, p_limit) with ordinality as patient (account_id, place)
+    from keyfund.list_due(false, true, p_limit, p_at) with ordinality as patient (account_id, place)
   ) due order by case when due.rank = 1 and p_limit < 4 then 6 else due.rank end, due.place limit p_limit;
 $$;
-comment on function keyfund.choose_due(integer) is
+comment on function keyfund.choose_due(integer, timestamptz) is
   'Whom to claim: one who is restless, the quarter that is kept for what is not urgent, then what is, then the '
   'rest, and what concerns everybody last.';
 
@@ -135,7 +137,7 @@ begin
   end if;
   for v_push in
     select * from keyfund.pushes
-    where account_id = any (array(select keyfund.choose_due(least(p_limit, 1000))))
+    where account_id = any (array(select keyfund.choose_due(least(p_limit, 1000), now())))
       and next_attempt_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
     order by urgent desc, patient, greatest(next_attempt_at, calm_at)
     for update skip locked

@@ -4,23 +4,6 @@ set local check_function_bodies = off; -- a function may name what a later file 
 
 -- --------------------------------------------------------------------- booked
 
-create function public.claim_reading(p_name text, p_every_seconds integer) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-  v_mark timestamptz;
-begin
-  update keyfund.gateways set read_at = now() + make_interval(secs => p_every_seconds)
-  where name = p_name and read_at <= now() and opened_at is null
-  returning read_mark into v_mark;
-  if not found then
-    return null;
-  end if;
-  return jsonb_build_object('mark', v_mark, 'asked_at', clock_timestamp());
-end;
-$$;
-comment on function public.claim_reading(text, integer) is
-  'For the one process whose turn it is to read what changed: up to where it is read; null for all others.';
-
 create function public.settle_usage(p_spenders jsonb, p_asked_at timestamptz) returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -49,18 +32,13 @@ begin
         and (lease_expires_at is null or lease_expires_at <= now());
     end if;
   end loop;
+  perform keyfund.breaker_succeeded('litellm'); -- it told all this
   return v_booked;
 end;
 $$;
 comment on function public.settle_usage(jsonb, timestamptz) is
   'Books users'' spends as LiteLLM showed them after p_asked_at; spend_micros null: the user row is missing. '
   'Repeating it changes nothing.';
-
-create function public.finish_reading(p_name text, p_mark timestamptz) returns void
-language sql security definer set search_path = '' as $$
-  update keyfund.gateways set read_mark = greatest(read_mark, p_mark) where name = p_name;
-$$;
-comment on function public.finish_reading(text, timestamptz) is 'All changes up to this time are dealt with.';
 
 -- --------------------------------------------------------------------- by day
 
@@ -292,5 +270,5 @@ comment on function public.read_usage(uuid, date, date, text, uuid, boolean) is
   'What is kept of the caller''s usage, by day and model and by key; account_id: for administrators, anybody''s. '
   'Dates are UTC and inclusive; days to come are empty.';
 
-revoke all on function public.claim_reading, public.settle_usage, public.finish_reading, public.claim_rollups,
-  public.record_usage, public.read_usage from public, anon, authenticated, service_role;
+revoke all on function public.settle_usage, public.claim_rollups, public.record_usage, public.read_usage from public,
+  anon, authenticated, service_role;

@@ -99,45 +99,16 @@ comment on function public.mend_drift(uuid, bigint, text) is
   'False: it has changed since it was read, or is on its way.';
 
 -- --------------------------------------------------------------------- slices
--- All keys are compared with LiteLLM all day, a slice at a time: what LiteLLM lost shows within minutes. One row
--- says where the round stands; it survives restarts, and one worker at a time has it.
-
-create table keyfund.drift_round (
-  id boolean primary key default true check (id),
-  page integer not null default 1,
-  after_hash text not null default '',
-  report jsonb,
-  due_at timestamptz not null default now(),
-  lease_token uuid,
-  lease_expires_at timestamptz
-);
-comment on table keyfund.drift_round is
-  'The comparison of all keys with LiteLLM that is under way: where the next slice begins.';
-comment on column keyfund.drift_round.page is 'The page of LiteLLM''s list that comes next.';
-comment on column keyfund.drift_round.after_hash is 'Keys up to this hash are compared.';
-comment on column keyfund.drift_round.report is 'What this round has found so far; null: it has not begun.';
-comment on column keyfund.drift_round.due_at is 'When the next slice may begin: LiteLLM is left alone until then.';
-alter table keyfund.drift_round enable row level security;
-
-insert into keyfund.drift_round default values;
+-- All keys are compared with LiteLLM all day, a slice at a time: what LiteLLM lost shows within minutes. The chore
+-- compare_keys says where the round stands; it survives restarts, and one worker at a time has it.
 
 create function public.claim_drift_slice(p_lease_seconds integer) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-  v_round keyfund.drift_round;
-begin
-  update keyfund.drift_round
-  set lease_token = gen_random_uuid(), lease_expires_at = now() + make_interval(secs => p_lease_seconds)
-  where due_at <= now() and (lease_expires_at is null or lease_expires_at <= now())
-    and not exists (select from keyfund.gateways where name = 'litellm' and opened_at is not null)
-  returning * into v_round;
-  if v_round.id is null then
-    return null;
-  end if;
-  return jsonb_build_object('token', v_round.lease_token, 'page', v_round.page, 'after', v_round.after_hash,
-    'report', v_round.report, 'at', clock_timestamp(), 'installation_id',
-      (select installation_id from keyfund.settings));
-end;
+language sql security definer set search_path = '' as $$
+  select chore - 'asked_at' - 'state' || jsonb_build_object('at', chore -> 'asked_at',
+    'page', coalesce((chore #> '{state,page}')::integer, 1), 'after', coalesce(chore #>> '{state,after}', ''),
+    'report', nullif(chore #> '{state,report}', 'null'),
+    'installation_id', (select installation_id from keyfund.settings))
+  from public.claim_chore('compare_keys', p_lease_seconds) chore where chore is not null;
 $$;
 comment on function public.claim_drift_slice(integer) is
   'Leases the next slice of keys to compare; null: another worker has it, it is not due yet, or the breaker is '
@@ -148,22 +119,19 @@ create function public.finish_drift_slice(
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 begin
-  update keyfund.drift_round
-  set page = case when p_ends_round then 1 else p_page end, after_hash = case when p_ends_round then ''
-    else p_after end,
-      report = case when p_ends_round then null else p_report end,
-      due_at = now() + make_interval(secs => p_pause_seconds), lease_token = null, lease_expires_at = null
-  where lease_token = p_token;
-  if found and p_ends_round then
+  if not public.finish_chore('compare_keys', p_token, case when p_ends_round then '{}'
+    else jsonb_build_object('page', p_page, 'after', p_after, 'report', p_report) end, p_pause_seconds) then
+    return false;
+  end if;
+  if p_ends_round then
     insert into keyfund.drift_reports (began_at, complete, differences, report)
     values ((p_report ->> 'began_at')::timestamptz, true, (p_report ->> 'differences')::integer, p_report);
     -- There are hundreds of rounds a day: of those that found nothing the latest is kept.
     delete from keyfund.drift_reports d
     where d.id < (select max(id) from keyfund.drift_reports) and (d.complete and d.differences = 0
       or d.id <= (select id from keyfund.drift_reports order by id desc offset 100 limit 1));
-    return true;
   end if;
-  return found;
+  return true;
 end;
 $$;
 comment on function public.finish_drift_slice(uuid, integer, text, jsonb, boolean, double precision) is

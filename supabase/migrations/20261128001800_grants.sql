@@ -20,8 +20,8 @@ grant execute on function public.is_administrator, public.read_balance, public.r
   public.read_concerns, public.list_paid_after_deletion, public.read_own_backlog to authenticated;
 
 -- The processes of Keyfund, with the secret key.
-grant execute on function public.claim_probe, public.report_gateway, public.claim_watch, public.record_warnings,
-  public.beat_worker, public.check_installation, public.claim_chore, public.finish_chore, public.record_litellm,
+grant execute on function public.claim_probe, public.report_gateway, public.record_warnings,
+  public.look, public.check_installation, public.claim_chore, public.finish_chore, public.record_litellm,
   public.record_route_proof, public.read_routes, public.read_limits, public.list_deletions,
   public.finish_deletions, public.forget_keys, public.record_key_spend, public.retire_keys,
   public.list_uncounted, public.count_share, public.heal_accounts, public.list_missing_triggers,
@@ -32,7 +32,7 @@ grant execute on function public.claim_probe, public.report_gateway, public.clai
   public.redact_events, public.record_reversals, public.was_payment_heard_of, public.list_uncredited,
   public.list_changed_reversals, public.list_unmeasured, public.claim_pushes, public.claim_push,
   public.observe_spend, public.recheck_keys, public.finish_push, public.fail_push, public.release_push,
-  public.claim_reading, public.settle_usage, public.finish_reading, public.claim_rollups, public.record_usage,
+  public.settle_usage, public.claim_rollups, public.record_usage,
   public.open_books, public.read_books, public.read_book, public.read_payments, public.list_paid,
   public.record_reconciliation, public.open_drift, public.read_drift, public.read_drift_key, public.mend_drift,
   public.claim_drift_slice, public.finish_drift_slice, public.record_drift, public.find_adoptee,

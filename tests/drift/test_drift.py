@@ -136,8 +136,8 @@ def test_the_worker_compares_all_keys_at_no_more_than_its_share_of_litellm_s_tim
     shelf.change_key(key, "tpm_limit = 1")
     shelf.lose("LiteLLM_VerificationToken", "token", gone["key_hash"])
     shelf.db.execute(
-        "update keyfund.drift_round set due_at = now(), page = 1, after_hash = '', report = null,"
-        " lease_token = null, lease_expires_at = null"
+        "update keyfund.chores set next_attempt_at = now(), state = null, lease_token = null"
+        " where name = 'compare_keys'"
     )
     before = shelf.one("select coalesce(max(id), 0) from keyfund.drift_reports")
     seconds = 300 * max(1, shelf.keys // 10_000)

@@ -17,6 +17,7 @@ from tests.integration.world import Json, World, until
 from tests.support import Connection, User
 
 FAR = "1 day"
+READINGS = {"litellm": "settle_usage", "paystack": "sweep_paystack"}
 DEAD_LEASE_SECONDS = "600"
 """What processes that are going to be killed ask for: nobody takes over before time is moved."""
 
@@ -135,11 +136,17 @@ class Scene(World):
 
     def read_now(self, gateway: str) -> None:
         """The next worker that looks reads what changed there, for all accounts."""
-        self.db.execute("update keyfund.gateways set read_at = now() where name = %s", [gateway])
+        self.db.execute(
+            "update keyfund.chores set next_attempt_at = now() where name = %s", [READINGS[gateway]]
+        )
 
     def read_later(self) -> None:
         """No worker reads what all accounts did before `read_now`."""
-        self.db.execute(f"update keyfund.gateways set read_at = now() + interval '{FAR}'")
+        self.put_readings(FAR, *READINGS.values())
+
+    def put_readings(self, after: str, *chores: str) -> None:
+        statement = "update keyfund.chores set next_attempt_at = now() + %s::interval where name = any(%s)"
+        self.db.execute(statement, [after, list(chores)])
 
     def close_breaker(self) -> None:
         """LiteLLM answers again, and everybody knows; for tests that are not about how they learn of it."""
@@ -179,7 +186,7 @@ class Scene(World):
             )
 
     def release_others(self) -> None:
-        self.db.execute("update keyfund.gateways set read_at = now()")
+        self.put_readings("0 seconds", *READINGS.values())
         for table, column in DUE:
             self.db.execute(
                 f"update {table} set {column} = greatest(now(), {column} - interval '{FAR}') "

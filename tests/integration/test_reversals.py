@@ -170,7 +170,7 @@ def test_what_no_webhook_told_is_found_by_the_sweep(world: World, bought: tuple[
     world.pay(disputed)
     world.until_status(user, disputed, "success")
     dispute(world, disputed, deliver=False)
-    world.db.execute("update keyfund.gateways set read_at = now() where name = 'paystack'")
+    world.db.execute("update keyfund.chores set next_attempt_at = now() where name = 'sweep_paystack'")
     world.stack.stop_part("worker")
     world.stack.start_part("worker")
     until_credits(world, user, 500 + 250 + 500 + 0)

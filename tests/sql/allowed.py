@@ -68,12 +68,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "retire_keys": SERVICE_ALONE,
     "claim_probe": SERVICE_ALONE,
     "report_gateway": SERVICE_ALONE,
-    "claim_watch": SERVICE_ALONE,
     "record_warnings": SERVICE_ALONE,
     # Booking what was spent.
-    "claim_reading": SERVICE_ALONE,
     "settle_usage": SERVICE_ALONE,
-    "finish_reading": SERVICE_ALONE,
     "record_key_spend": SERVICE_ALONE,
     # What was used, by day.
     "claim_rollups": SERVICE_ALONE,
@@ -146,7 +143,7 @@ FUNCTIONS: dict[str, set[str]] = {
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
     "list_missing_triggers": SERVICE_ALONE,
-    "beat_worker": SERVICE_ALONE,
+    "look": SERVICE_ALONE,
     "check_installation": SERVICE_ALONE,
     "read_status": SERVICE_ALONE,
 }

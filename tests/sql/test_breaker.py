@@ -111,7 +111,7 @@ def test_a_failed_question_is_asked_again_within_five_seconds(db: Connection) ->
 def test_a_gateway_that_is_silent_is_asked_now_and_then(db: Connection) -> None:
     report(db, ok=True)
     assert not may_ask(db)
-    let_pass(db, 16)
+    let_pass(db, 26)
     assert may_ask(db)
     assert not may_ask(db)
 

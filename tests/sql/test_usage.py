@@ -1,6 +1,6 @@
 """Booking what LiteLLM shows as spent: nothing free, nothing twice, nothing spendable again."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -216,30 +216,26 @@ def settle(db: Connection, *spends: tuple[UUID, int | None], asked_ago: float = 
     return int(by_service(db, "settle_usage", p_spenders=Jsonb(spenders), p_asked_at=asked_at))
 
 
+def claim_turn(db: Connection) -> object:
+    return by_service(db, "claim_chore", p_name="settle_usage", p_lease_seconds=30)
+
+
 def test_one_of_many_workers_carries_out_a_settlement(database: Database, db: Connection) -> None:
     turns = at_once(
         database,
         8,
-        lambda connection, _: by_service(connection, "claim_reading", p_name="litellm", p_every_seconds=30),
+        lambda connection, _: claim_turn(connection),
     )
     assert len([turn for turn in turns if turn is not None]) == 1
-    assert by_service(db, "claim_reading", p_name="litellm", p_every_seconds=30) is None
+    assert claim_turn(db) is None
     let_pass(db, 31)
-    assert by_service(db, "claim_reading", p_name="litellm", p_every_seconds=30) is not None
+    assert claim_turn(db) is not None
 
 
 def test_nothing_is_settled_while_the_breaker_is_open(db: Connection) -> None:
     for _ in range(3):
         by_service(db, "report_gateway", p_name="litellm", p_ok=False)
-    assert by_service(db, "claim_reading", p_name="litellm", p_every_seconds=30) is None
-
-
-def test_how_far_spend_is_booked_never_goes_back(db: Connection) -> None:
-    late, early = datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC)
-    for mark in (late, early):
-        by_service(db, "finish_reading", p_name="litellm", p_mark=mark)
-    turn = by_service(db, "claim_reading", p_name="litellm", p_every_seconds=30)
-    assert datetime.fromisoformat(turn["mark"]) == late
+    assert claim_turn(db) is None
 
 
 def test_a_settlement_books_each_account_once_however_often_it_is_repeated(

@@ -7,7 +7,7 @@ from tests.support import Connection
 
 
 def may_look(db: Connection) -> bool:
-    return bool(by_service(db, "claim_watch", p_name="litellm", p_every_seconds=60))
+    return bool(by_service(db, "claim_chore", p_name="watch_litellm", p_lease_seconds=60))
 
 
 def warnings(db: Connection) -> object:
@@ -20,7 +20,7 @@ def record(db: Connection, *texts: str) -> None:
 
 def test_one_process_may_look_in_a_minute(db: Connection) -> None:
     assert [may_look(db), may_look(db)] == [True, False]
-    db.execute("update keyfund.gateways set watched_at = watched_at - interval '61 seconds'")
+    db.execute("update keyfund.chores set next_attempt_at = next_attempt_at - interval '61 seconds'")
     assert may_look(db)
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from core.domain.pushes import Reading, Spender, SpendPage
+from core.domain.pushes import Spender, SpendPage
+from core.domain.work import Turn
 from core.errors import RefusedError
 from worker.jobs.sync import SettleUsage
 
@@ -18,8 +19,8 @@ class Shelf:
     booked: list[str] = field(default_factory=list)
     marks: list[datetime] = field(default_factory=list)
 
-    async def claim_reading(self, _name: str, _seconds: int) -> Any:
-        return Reading(mark=None, asked_at=NEWEST)
+    async def claim_chore(self, name: str, _seconds: int) -> Any:
+        return Turn(name, "a token", mark=None, asked_at=NEWEST)
 
     async def read_changes(self) -> SpendPage:
         return page("recent", is_last=False)
@@ -28,14 +29,14 @@ class Shelf:
         for name in ("first", "second"):
             yield page(name, is_last=name == "second")
 
-    async def settle_usage(self, _reading: Reading, spenders: Any) -> int:
+    async def settle_usage(self, _asked_at: datetime, spenders: Any) -> int:
         self.booked += [one.user_id for one in spenders]
         return len(spenders)
 
     async def record_key_spend(self, _keys: Any) -> int:
         raise RefusedError("database_22003", "The database refused this.", status=500)
 
-    async def finish_reading(self, _name: str, newest: datetime) -> None:
+    async def finish_chore(self, _turn: Turn, newest: datetime) -> None:
         self.marks.append(newest)
 
 

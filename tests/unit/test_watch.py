@@ -40,11 +40,7 @@ class Proxy:
 
 class Database:
     def __init__(self, *routes: str) -> None:
-        self.routes, self.due, self.recorded = routes, True, list[tuple[str, ...]]()
-
-    async def claim_watch(self, every_seconds: int) -> bool:
-        due, self.due = self.due, False
-        return due
+        self.routes, self.recorded = routes, list[tuple[str, ...]]()
 
     async def record_warnings(self, warnings: tuple[str, ...]) -> None:
         self.recorded.append(warnings)
@@ -55,14 +51,12 @@ class Database:
 
 def job(proxy: Proxy, database: Database) -> WatchLiteLLM:
     store = cast(ServiceStore, database)
-    return WatchLiteLLM(store, Watcher(store, cast(LiteLLM, proxy)), every_seconds=60)
+    return WatchLiteLLM(store, Watcher(store, cast(LiteLLM, proxy)))
 
 
-async def test_a_well_litellm_warns_of_nothing_and_is_looked_at_once_in_its_time() -> None:
+async def test_a_well_litellm_warns_of_nothing() -> None:
     database = Database()
-    watch = job(Proxy(Callbacks(shipped_version()), WELL), database)
-    await watch.run_once()
-    await watch.run_once()
+    await job(Proxy(Callbacks(shipped_version()), WELL), database).run_once()
     assert database.recorded == [()]
 
 

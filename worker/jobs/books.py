@@ -21,7 +21,8 @@ class Reconcile:
     reconciler: Reconciler
 
     async def run_once(self) -> int:
-        if not await self.store.claim_chore("reconcile", LEASE_SECONDS):
+        turn = await self.store.claim_chore("reconcile", LEASE_SECONDS)
+        if turn is None:
             return 0
         try:
             report = await self.reconciler.reconcile(WINDOW)
@@ -37,6 +38,6 @@ class Reconcile:
                 "books.differ", check=one.check, subject=one.subject, found=one.found, expected=one.expected
             )
         if report.is_complete:
-            await self.store.finish_chore("reconcile")
+            await self.store.finish_chore(turn)
             log.info("books.reconciled", differences=report.total)
         return 0

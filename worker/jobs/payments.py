@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.domain.payments import Order, Provider
-from core.domain.pushes import Reading
+from core.domain.work import Turn
 from core.errors import KeyfundError
 from core.flows.settle import Settled, Settler
 from core.logs import get_logger
@@ -75,26 +75,26 @@ class SweepPaystack:
     every_seconds: int
 
     async def run_once(self) -> int:
-        reading = await self.store.claim_reading("paystack", self.every_seconds)
-        if reading is None:
+        turn = await self.store.claim_chore("sweep_paystack", self.every_seconds)
+        if turn is None:
             return 0
         try:
-            found = await self._find(reading)
+            found = await self._find(turn)
         except KeyfundError as error:
             log.warning("paystack.not_swept", error=str(error))
             return 0
         settled = [await self._settle(reference, settle) for reference, settle in found]
         if all(settled):  # else the next sweep begins where this one did
-            await self.store.finish_reading("paystack", reading.asked_at)
+            await self.store.finish_chore(turn, turn.asked_at)
         return 0
 
-    async def _find(self, reading: Reading) -> list[tuple[str, Settle]]:
+    async def _find(self, turn: Turn) -> list[tuple[str, Settle]]:
         """What to look at again, and how. Refunds and disputes change long after they began."""
-        since = (reading.mark or reading.asked_at - LONG_WINDOW) - SWEEP_OVERLAP
+        since = (turn.mark or turn.asked_at - LONG_WINDOW) - SWEEP_OVERLAP
         paid = [one async for one in self.paystack.walk_paid(since) if one.startswith(OUR_REFERENCES)]
         uncredited = await self.store.list_uncredited(paid)
-        disputes = await self.paystack.read_disputes(reading.asked_at - LONG_WINDOW)
-        refunds = await self.paystack.read_refunds(reading.asked_at - LONG_WINDOW, disputes)
+        disputes = await self.paystack.read_disputes(turn.asked_at - LONG_WINDOW)
+        refunds = await self.paystack.read_refunds(turn.asked_at - LONG_WINDOW, disputes)
         changed = await self.store.list_changed_reversals(Provider.PAYSTACK, refunds, disputes)
         return [
             *((reference, self.settler.settle) for reference in uncredited),

@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from core.domain.pushes import Push, Reading, SpendPage, lost_keys
+from core.domain.pushes import Push, SpendPage, lost_keys
 from core.domain.usage import ToRoll
+from core.domain.work import Turn
 from core.errors import KeyfundError
 from core.flows.drift import DriftFinder, tell
 from core.flows.push import Pusher
@@ -99,15 +100,12 @@ class ProbeLiteLLM:
 
 @dataclass(frozen=True, slots=True)
 class WatchLiteLLM:
-    """Keep what an administrator is warned of up to date: one worker looks, once a minute."""
+    """Keep what an administrator is warned of up to date."""
 
     store: ServiceStore
     watcher: Watcher
-    every_seconds: int
 
     async def run_once(self) -> int:
-        if not await self.store.claim_watch(self.every_seconds):
-            return 0
         try:
             await self.store.record_warnings(await self.watcher.look())
         except KeyfundError as error:
@@ -130,25 +128,25 @@ class SettleUsage:
     before: SpendPage | None = None
 
     async def run_once(self) -> int:
-        reading = await self.store.claim_reading("litellm", self.every_seconds)
-        if reading is None:
+        turn = await self.store.claim_chore("settle_usage", self.every_seconds)
+        if turn is None:
             return 0
         try:
-            newest = await self._settle(reading)
+            newest = await self._settle(turn)
         except KeyfundError as error:
             log.warning("usage.not_settled", error=str(error))
             return 0
         if newest is not None:
-            await self.store.finish_reading("litellm", newest)
+            await self.store.finish_chore(turn, newest)
         return 0
 
-    async def _settle(self, reading: Reading) -> datetime | None:
+    async def _settle(self, turn: Turn) -> datetime | None:
         """Settle page by page; returns up to where, in LiteLLM's own time."""
         changes = await self.litellm.read_changes()
-        booked = await self._book(reading, changes)
-        if not changes.is_last and not _reaches(changes, reading.mark):
+        booked = await self._book(turn, changes)
+        if not changes.is_last and not _reaches(changes, turn.mark):
             async for page in self.litellm.walk_keys():
-                booked += await self._book(reading, page)
+                booked += await self._book(turn, page)
         if booked:
             log.info("usage.settled", accounts=booked)
         await self._look_for_lost(changes)
@@ -160,8 +158,8 @@ class SettleUsage:
             tell(await self.finder.look_at(lost))
         self.before = changes
 
-    async def _book(self, reading: Reading, page: SpendPage) -> int:
-        booked = await self.store.settle_usage(reading, page.spenders)
+    async def _book(self, turn: Turn, page: SpendPage) -> int:
+        booked = await self.store.settle_usage(turn.asked_at, page.spenders)
         try:
             await self.store.record_key_spend(page.keys)
         except KeyfundError as error:  # for people to see: no money waits for it

@@ -1,4 +1,4 @@
-"""Jobs within the database: signs of life, accounts to heal."""
+"""Jobs within the database: accounts to heal, strings to retire, rows to forget."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,6 @@ from core.logs import get_logger
 from core.store import ServiceStore
 
 log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """Tell the database that this worker lives."""
-
-    store: ServiceStore
-    name: str
-
-    async def run_once(self) -> int:
-        await self.store.beat_worker(self.name)
-        return 0
 
 
 @dataclass(frozen=True, slots=True)
