@@ -19,7 +19,7 @@ language sql stable set search_path = '' as $$
     'paid_amount', t.paid_amount, 'borne_fee', t.borne_fee, 'refunded_amount', t.refunded_amount,
     'total', t.paid_amount - t.refunded_amount, 'credits', paid.credits, 'withheld_credits', t.withheld_credits)
   from public.transactions t
-  join public.profiles p on p.id = t.user_id
+  left join public.profiles p on p.id = t.user_id -- a member sees no other one's
   cross join lateral (
     select coalesce(t.borne_fee, 0) as fee, coalesce(t.granted_credits, t.credits) as credits,
       case when t.granted_credits is null and t.paid_currency is not distinct from t.currency
