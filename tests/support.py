@@ -1,19 +1,23 @@
 """What tests share: databases made from a template, roles to act as, people who signed up."""
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 from psycopg import sql
 
+from core.domain.schema import PUBLIC
 from dev import postgres, supabase
 from dev.child import Child
 from dev.postgres import SUPERUSER, Address
@@ -21,11 +25,40 @@ from dev.prepared import REGIMES, Prepared, random_passwords
 from dev.reaper import Reaper
 from dev.stack import PACKAGES, ROOT, free_port
 from dev.supabase import Regime
+from operate import migrations
+from operate.schema import rename_schema
 
 Connection = psycopg.Connection[Any]
+SCHEMA = os.environ.get("TEST_SCHEMA", PUBLIC)
+"""Where the tests of SQL have Keyfund's tables and functions; they name `public`, and mean this."""
 
 # The data of a test need not outlive the machine.
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class Meaning(psycopg.Cursor[Any]):
+    """A cursor for which `public` means the schema of this run."""
+
+    def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
+        return super().execute(self.meant(query), given(params), **more)
+
+    def executemany(self, query: Any, *rest: Any, **more: Any) -> None:
+        super().executemany(self.meant(query), *rest, **more)
+
+    def meant(self, query: Any) -> Any:
+        if SCHEMA == PUBLIC:
+            return query
+        if isinstance(query, bytes):
+            return rename_schema(query.decode(), SCHEMA).encode()
+        text = query.as_string(self) if isinstance(query, sql.Composable) else query
+        return rename_schema(text, SCHEMA).encode()
+
+
+def given(params: Any) -> Any:
+    """Names among what is given to a query, as this run means them."""
+    if SCHEMA == PUBLIC or not isinstance(params, list | tuple):
+        return params
+    return [re.sub(r"^public(?=\.|$)", SCHEMA, one) if isinstance(one, str) else one for one in params]
 
 
 @dataclass(frozen=True)
@@ -65,7 +98,7 @@ class Database:
 
     def connect(self, role: str = SUPERUSER) -> Connection:
         """A connection in autocommit; as the superuser, who may become any role, unless told otherwise."""
-        return psycopg.connect(self.url(role), autocommit=True)
+        return psycopg.connect(self.url(role), autocommit=True, cursor_factory=Meaning)
 
 
 class SqlServer:
@@ -111,11 +144,18 @@ class SqlServer:
             name = f"migrated_{regime}"
             self.clone(REGIMES[regime], name)
             url = self.address.url("postgres", name)
-            supabase.apply_migrations(url, ROOT / "supabase" / "migrations")
-            supabase.apply_seed(url, ROOT / "supabase" / "seed.sql")
-            supabase.apply_seed(url, PACKAGES)
+            supabase.apply_migrations(url, self.migrations())
+            supabase.apply_seed(url, ROOT / "supabase" / "seed.sql", SCHEMA)
+            supabase.apply_seed(url, PACKAGES, SCHEMA)
             self.migrated[regime] = name
         return self.migrated[regime]
+
+    def migrations(self) -> Path:
+        if SCHEMA == PUBLIC:
+            return ROOT / "supabase" / "migrations"
+        folder = self.home / f"migrations-{SCHEMA}"
+        migrations.write(folder, SCHEMA, migrations.read_folder(folder), datetime.now(UTC))
+        return folder
 
     def clone(self, template: str, name: str) -> None:
         supabase.clone_database(self.address.url(SUPERUSER, "postgres"), template, name)

@@ -1,12 +1,16 @@
 """The schema on PostgreSQL 15, the oldest that hosted projects run."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from dev import supabase
 from dev.stack import PACKAGES, ROOT
+from tests.living import catalogue
+from tests.living.project import BY_NAME, begin, credits_of, keyfund, push
+from tests.living.project import sign_up as join
 from tests.sql.acting import (
     account,
     by_owner,
@@ -89,3 +93,16 @@ def test_blocks_failures_and_the_end_of_an_account(older_db: Connection) -> None
     assert held["revision"] == held["confirmed_revision"]
     assert [one["state"] for one in keys(older_db, user_id)] == ["revoked"]
     assert by_service(older_db, "read_status")["keys"] == 0
+
+
+def test_beside_a_project_that_has_our_names_and_gone_again(older_database: Database, tmp_path: Path) -> None:
+    before, url = tmp_path / "before", older_database.url()
+    begin(BY_NAME["quickstart"], older_database, before)
+    with older_database.connect() as db:
+        theirs = catalogue.read(db)
+        assert keyfund("migrations", "--into", before, "--schema", "keyfund_api") == 0
+        assert push(older_database, before)
+        assert credits_of(db, "keyfund_api", join(BY_NAME["quickstart"], db, "ana")) == 500
+        leave = ("--database", url, "--export", tmp_path / "rows", "--hand-over", "--yes")
+        assert keyfund("uninstall", *leave) == 0
+        assert catalogue.read(db) == theirs

@@ -140,7 +140,9 @@ def daily(db: Connection, user_id: UUID, days: int = 10) -> list[Row]:
     """The last so many days, oldest first."""
     last = value(db, "select keyfund.today()")
     with as_role(db, "authenticated", str(user_id)):
-        return rows(db, "select * from read_daily_balances(%s, %s)", last - timedelta(days=days - 1), last)
+        return rows(
+            db, "select * from public.read_daily_balances(%s, %s)", last - timedelta(days=days - 1), last
+        )
 
 
 def test_each_day_ends_with_its_last_balance(db: Connection, user_id: UUID) -> None:
@@ -167,13 +169,16 @@ def test_a_range_of_days_that_is_none_is_refused(
     db: Connection, user_id: UUID, start: str | None, end: str | None
 ) -> None:
     with as_role(db, "authenticated", str(user_id)), refused(400, "invalid_range"):
-        db.execute("select * from read_daily_balances(%s::date, %s::date)", [start, end])
+        db.execute("select * from public.read_daily_balances(%s::date, %s::date)", [start, end])
 
 
 def test_days_to_come_have_no_balance_yet(db: Connection, user_id: UUID) -> None:
     today = value(db, "select keyfund.today()")
-    read = "select * from read_daily_balances(%(today)s::date + %(first)s, %(today)s::date + %(last)s)"
+    read = "select * from public.read_daily_balances(%(today)s::date + %(first)s, %(today)s::date + %(last)s)"
     with as_role(db, "authenticated", str(user_id)):
         assert db.execute(read, {"today": today, "first": 1, "last": 30}).fetchall() == []
         assert len(db.execute(read, {"today": today, "first": 0, "last": 30}).fetchall()) == 1
-        assert db.execute("select * from read_daily_balances('9999-01-01', '9999-01-02')").fetchall() == []
+        assert (
+            db.execute("select * from public.read_daily_balances('9999-01-01', '9999-01-02')").fetchall()
+            == []
+        )

@@ -199,17 +199,17 @@ def test_a_banned_administrator_is_none_while_it_lasts(db: Connection) -> None:
 def test_a_sign_in_looks_at_nothing(db: Connection) -> None:
     """GoTrue writes the user's row at each: our function is not called for it."""
     user_id = sign_up(db)
-    db.execute("create table public.calls (at timestamptz default clock_timestamp())")
-    db.execute("grant insert on public.calls to public")
+    db.execute("create table auth.calls (at timestamptz default clock_timestamp())")
+    db.execute("grant insert on auth.calls to public")
     db.execute(
         "create or replace function keyfund.handle_changed_user() returns trigger language plpgsql as"
-        " $$begin insert into public.calls default values; return new; end$$"
+        " $$begin insert into auth.calls default values; return new; end$$"
     )
     change_user(db, user_id, last_sign_in_at="2026-11-28", updated_at="2026-11-28")
     change_user(db, user_id, email=value(db, "select email from auth.users where id = %s", user_id))
-    assert value(db, "select count(*) from public.calls") == 0
+    assert value(db, "select count(*) from auth.calls") == 0
     change_user(db, user_id, email="other@example.com")
-    assert value(db, "select count(*) from public.calls") == 1
+    assert value(db, "select count(*) from auth.calls") == 1
 
 
 # --- lost triggers ------------------------------------------------------------------------------------------
