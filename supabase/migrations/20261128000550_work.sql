@@ -170,7 +170,9 @@ comment on function keyfund.book_turn(text, boolean) is
   'Notes that a worker lives. Returns in how many seconds it comes again: the one that looks at once, the others in '
   'turns, so that one of them comes every 1.25 seconds however many there are.';
 
-create function public.look(p_worker text, p_kinds text[], p_wait_seconds double precision default 4) returns jsonb
+create function public.look_for_work(
+  p_worker text, p_kinds text[], p_wait_seconds double precision default 4
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   v_until timestamptz := clock_timestamp() + make_interval(secs => least(greatest(p_wait_seconds, 0), 4));
@@ -192,9 +194,9 @@ begin
     'again_in_seconds', keyfund.book_turn(p_worker, v_looks));
 end;
 $$;
-comment on function public.look(text, text[], double precision) is
+comment on function public.look_for_work(text, text[], double precision) is
   'Which of the kinds of work that a worker would take up are due now, and in how many seconds it looks again. The '
   'one that looks is answered once something is due, after p_wait_seconds (4 at most) at the latest.';
 
-revoke all on function public.claim_chore, public.finish_chore, public.look from public, anon, authenticated,
+revoke all on function public.claim_chore, public.finish_chore, public.look_for_work from public, anon, authenticated,
   service_role;

@@ -32,9 +32,8 @@ TURN_SECONDS = 1.25
 
 
 def look(db: Connection, worker: str = "w1", *kinds: str, wait_seconds: float = 0) -> Row:
-    told: Row = by_service(
-        db, "look", p_worker=worker, p_kinds=list(kinds or (*KINDS, *chores(db))), p_wait_seconds=wait_seconds
-    )
+    asked = list(kinds or (*KINDS, *chores(db)))
+    told: Row = by_service(db, "look_for_work", p_worker=worker, p_kinds=asked, p_wait_seconds=wait_seconds)
     return told
 
 
@@ -60,7 +59,7 @@ def push_is_due(db: Connection) -> None:
 
 def event_is_due(db: Connection) -> None:
     told = {"fingerprint": "f", "event": "charge.success", "reference": "kf-x", "body": "{}"}
-    by_service(db, "receive_events", p_events=Jsonb([{**told, "lease_seconds": 0}]))
+    by_service(db, "receive_events", p_provider="paystack", p_events=Jsonb([{**told, "lease_seconds": 0}]))
 
 
 def order_is_due(db: Connection) -> None:
