@@ -233,6 +233,14 @@ def test_the_one_that_looks_is_answered_once_something_is_due_and_nobody_looks_b
     assert time.monotonic() - began < 3.5, "it was answered before its time was up"
 
 
+def test_a_wait_ends_long_before_a_statement_would_be_cut_off(db: Connection) -> None:
+    db.execute("set statement_timeout = '1s'")
+    try:
+        assert look(db, "w1", "verify_orders", wait_seconds=4)["looks"]
+    finally:
+        db.execute("reset statement_timeout")
+
+
 def test_a_worker_is_seen_by_its_looks_and_forgotten_after_a_day(db: Connection) -> None:
     look(db, "old", "verify_orders")
     let_pass(db, 86_401)
