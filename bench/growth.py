@@ -106,7 +106,7 @@ class Shelf:
     def look(self) -> float:
         """Which kinds of work are due."""
         kinds = "array['push_accounts', 'handle_events', 'verify_orders', 'roll_up_usage', 'count_shares']"
-        statement = f"select public.look('bench', {kinds} || array['retire_keys'], 0)"
+        statement = f"select public.look_for_work('bench', {kinds} || array['retire_keys'], 0)"
         return self._undone("service_role", None, statement, expected=1)
 
     def read_keys(self) -> float:

@@ -10,9 +10,9 @@ from core.store.calls import Functions
 class WorkStore(Functions):
     """One look for all that is due; claims of chores."""
 
-    async def look(self, worker: str, kinds: Sequence[str], wait_seconds: float) -> Look:
+    async def look_for_work(self, worker: str, kinds: Sequence[str], wait_seconds: float) -> Look:
         """Ask which of these kinds of work are due. The one that looks is kept waiting for them."""
-        row = await self._call("look", worker=worker, kinds=list(kinds), wait_seconds=wait_seconds)
+        row = await self._call("look_for_work", worker=worker, kinds=list(kinds), wait_seconds=wait_seconds)
         return Look(tuple(row["due"]), row["looks"], row["again_in_seconds"])
 
     async def claim_chore(self, name: str, lease_seconds: float) -> Turn | None:

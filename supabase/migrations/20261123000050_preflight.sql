@@ -29,7 +29,7 @@ declare
     'finish_event', 'finish_push', 'forget_keys', 'get_payment', 'handle_new_user', 'heal_accounts',
     'hold_virtual_key', 'is_administrator', 'limit_virtual_key', 'list_changed_reversals', 'list_deletions',
     'list_events', 'list_failing_keys', 'list_missing_triggers', 'list_packages', 'list_paid',
-    'list_paid_after_deletion', 'list_rates', 'list_uncounted', 'list_uncredited', 'list_unmeasured', 'look',
+    'list_paid_after_deletion', 'list_rates', 'list_uncounted', 'list_uncredited', 'list_unmeasured', 'look_for_work',
     'mend_drift', 'note_refund', 'observe_payment', 'observe_spend', 'open_books', 'open_drift', 'open_order',
     'read_balance', 'read_book', 'read_books', 'read_concerns', 'read_daily_balances', 'read_drift', 'read_drift_key',
     'read_drift_report', 'read_key', 'read_key_periods', 'read_limits', 'read_own_backlog', 'read_packages',

@@ -16,7 +16,7 @@
 -- is written anyway.
 --
 -- Workers share the looking. One of them looks: its call waits in the database until something is due, for four
--- seconds at most (statement_timeout is eight), so work is taken up at once and an empty look costs one transaction.
+-- seconds at most (half of statement_timeout), so work is taken up at once and an empty look costs one transaction.
 -- The others come by in turns, one of them every 1.25 seconds: they take up what is due, too, and one of them becomes
 -- the one that looks when that one is gone.
 
@@ -170,10 +170,21 @@ comment on function keyfund.book_turn(text, boolean) is
   'Notes that a worker lives. Returns in how many seconds it comes again: the one that looks at once, the others in '
   'turns, so that one of them comes every 1.25 seconds however many there are.';
 
-create function public.look(p_worker text, p_kinds text[], p_wait_seconds double precision default 4) returns jsonb
+create function keyfund.longest_wait_seconds() returns double precision
+language sql stable set search_path = '' as $$
+  select case when setting::integer > 0 then setting::integer / 2000.0 end
+  from pg_catalog.pg_settings where name = 'statement_timeout';
+$$;
+comment on function keyfund.longest_wait_seconds() is
+  'Half of what a statement may take here, so that a call which waits is never cut off; null: as long as it likes.';
+
+create function public.look_for_work(
+  p_worker text, p_kinds text[], p_wait_seconds double precision default 4
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_until timestamptz := clock_timestamp() + make_interval(secs => least(greatest(p_wait_seconds, 0), 4));
+  v_until timestamptz := clock_timestamp()
+    + make_interval(secs => least(greatest(p_wait_seconds, 0), 4, keyfund.longest_wait_seconds()));
   v_looks boolean;
   v_due text[];
 begin
@@ -192,9 +203,9 @@ begin
     'again_in_seconds', keyfund.book_turn(p_worker, v_looks));
 end;
 $$;
-comment on function public.look(text, text[], double precision) is
+comment on function public.look_for_work(text, text[], double precision) is
   'Which of the kinds of work that a worker would take up are due now, and in how many seconds it looks again. The '
   'one that looks is answered once something is due, after p_wait_seconds (4 at most) at the latest.';
 
-revoke all on function public.claim_chore, public.finish_chore, public.look from public, anon, authenticated,
+revoke all on function public.claim_chore, public.finish_chore, public.look_for_work from public, anon, authenticated,
   service_role;

@@ -21,7 +21,7 @@ grant execute on function public.is_administrator, public.read_balance, public.r
 
 -- The processes of Keyfund, with the secret key.
 grant execute on function public.claim_probe, public.report_gateway, public.record_warnings,
-  public.look, public.check_installation, public.claim_chore, public.finish_chore, public.record_litellm,
+  public.look_for_work, public.check_installation, public.claim_chore, public.finish_chore, public.record_litellm,
   public.record_route_proof, public.read_routes, public.read_limits, public.list_deletions,
   public.finish_deletions, public.forget_keys, public.record_key_spend, public.retire_keys,
   public.list_uncounted, public.count_share, public.heal_accounts, public.list_missing_triggers,

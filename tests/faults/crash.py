@@ -45,7 +45,7 @@ FOR_ANYBODY: set[tuple[str, str]] = {
 }
 
 
-LOOK = "POST /rest/v1/rpc/look"
+LOOK = "POST /rest/v1/rpc/look_for_work"
 FOR_ANYBODY.add(("supabase", LOOK))
 
 

@@ -143,7 +143,7 @@ FUNCTIONS: dict[str, set[str]] = {
     # Running the thing.
     "heal_accounts": SERVICE_ALONE,
     "list_missing_triggers": SERVICE_ALONE,
-    "look": SERVICE_ALONE,
+    "look_for_work": SERVICE_ALONE,
     "check_installation": SERVICE_ALONE,
     "read_status": SERVICE_ALONE,
 }

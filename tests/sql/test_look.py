@@ -32,9 +32,8 @@ TURN_SECONDS = 1.25
 
 
 def look(db: Connection, worker: str = "w1", *kinds: str, wait_seconds: float = 0) -> Row:
-    told: Row = by_service(
-        db, "look", p_worker=worker, p_kinds=list(kinds or (*KINDS, *chores(db))), p_wait_seconds=wait_seconds
-    )
+    asked = list(kinds or (*KINDS, *chores(db)))
+    told: Row = by_service(db, "look_for_work", p_worker=worker, p_kinds=asked, p_wait_seconds=wait_seconds)
     return told
 
 
@@ -60,7 +59,7 @@ def push_is_due(db: Connection) -> None:
 
 def event_is_due(db: Connection) -> None:
     told = {"fingerprint": "f", "event": "charge.success", "reference": "kf-x", "body": "{}"}
-    by_service(db, "receive_events", p_events=Jsonb([{**told, "lease_seconds": 0}]))
+    by_service(db, "receive_events", p_provider="paystack", p_events=Jsonb([{**told, "lease_seconds": 0}]))
 
 
 def order_is_due(db: Connection) -> None:
@@ -232,6 +231,14 @@ def test_the_one_that_looks_is_answered_once_something_is_due_and_nobody_looks_b
         told = answer.result(timeout=20)
     assert (told["due"], told["looks"]) == (["handle_events"], True)
     assert time.monotonic() - began < 3.5, "it was answered before its time was up"
+
+
+def test_a_wait_ends_long_before_a_statement_would_be_cut_off(db: Connection) -> None:
+    db.execute("set statement_timeout = '1s'")
+    try:
+        assert look(db, "w1", "verify_orders", wait_seconds=4)["looks"]
+    finally:
+        db.execute("reset statement_timeout")
 
 
 def test_a_worker_is_seen_by_its_looks_and_forgotten_after_a_day(db: Connection) -> None:

@@ -22,7 +22,8 @@ from worker.jobs.sync import SettleUsage
 
 __all__ = ["both"]
 
-MIGRATION = ROOT / "supabase" / "migrations" / "20261128001600_drift.sql"
+MIGRATIONS = ROOT / "supabase" / "migrations"
+PACE = re.compile(r"create function public\.(?:\w+_drift_slice|\w+_chore)\(.*?\n\$\$;\n", re.DOTALL)
 MOST_SLICES = 8
 """Twice as many as a round takes."""
 
@@ -86,10 +87,7 @@ def comparing(old: str, new: str) -> Iterator[None]:
 
 def alter(both: Both, old: str, new: str) -> None:
     """Change a function of the migration in this test's database."""
-    found = re.findall(
-        r"create function public\.\w+_drift_slice\(.*?\n\$\$;\n", MIGRATION.read_text(), re.DOTALL
-    )
-    for text in found:
+    for text in PACE.findall("".join(file.read_text() for file in sorted(MIGRATIONS.glob("*.sql")))):
         if old in text:
             both.db.execute(
                 once(text, old, new).replace("create function", "create or replace function").encode()
@@ -119,10 +117,10 @@ async def test_a_part_of_the_comparison_that_is_gone_is_noticed(both: Both, old:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        pytest.param("where due_at <= now() and", "where false and", id="no slice falls due"),
-        pytest.param("lease_expires_at is null or lease_expires_at <= now()", "lease_expires_at is null", id="a dead worker keeps its slice"),
-        pytest.param("case when p_ends_round then 1 else p_page end", "1", id="the first page is compared for ever"),
-        pytest.param("due_at = now() + make_interval(secs => p_pause_seconds)", "due_at = now() + interval '1 day'", id="the next slice waits until the night"),
+        pytest.param("where name = p_name and next_attempt_at <= now()", "where false", id="no slice falls due"),
+        pytest.param("next_attempt_at = now() + make_interval(secs => p_lease_seconds)", "next_attempt_at = 'infinity'", id="a dead worker keeps its slice"),
+        pytest.param("jsonb_build_object('page', p_page,", "jsonb_build_object('page', 1,", id="the first page is compared for ever"),
+        pytest.param("now() + make_interval(secs => p_after_seconds)", "now() + interval '1 day'", id="the next slice waits until the night"),
     ],
 )  # fmt: skip
 async def test_a_part_of_its_pace_that_is_gone_is_noticed(both: Both, old: str, new: str) -> None:

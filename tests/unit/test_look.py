@@ -26,7 +26,7 @@ class Shelf:
     is_slow: bool = False
     is_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def look(self, _worker: str, kinds: Sequence[str], wait_seconds: float) -> Look:
+    async def look_for_work(self, _worker: str, kinds: Sequence[str], wait_seconds: float) -> Look:
         self.asked.append((list(kinds), wait_seconds))
         self.is_asked.set()
         if self.is_slow:

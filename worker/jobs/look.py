@@ -37,7 +37,7 @@ class LookForWork:
         """Look once, and wait until it is time to look again; returns 1 while there is a next time."""
         kinds = self.free_kinds()
         wait_seconds = IDLE_SECONDS if len(kinds) == len(self.jobs) else BUSY_SECONDS
-        look = await self.runner.unless_stopping(self.store.look(self.worker, kinds, wait_seconds))
+        look = await self.runner.unless_stopping(self.store.look_for_work(self.worker, kinds, wait_seconds))
         if look is None:
             return 0
         WORKER_LOOKS.set(look.looks)
