@@ -46,6 +46,8 @@ class Wish:
     package_id: str
     amount_subunits: int | None = None
     credits: int | None = None
+    account_id: str | None = None
+    """Whose credits are bought; None: the buyer's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class PaymentStore(Functions):
             package_id=wish.package_id,
             amount=wish.amount_subunits,
             credits=wish.credits,
+            account_id=wish.account_id,
         )
         return _open_order(row)
 

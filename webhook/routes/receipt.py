@@ -41,7 +41,7 @@ async def show(reference: PaymentReference, caller: CallerHere, services: Servic
         raise RefusedError("payment_not_found", "There is no such payment.", status=404)
     if payment["paid_amount"] is None or payment["credited_at"] is None:
         raise RefusedError("payment_not_credited", "The payment has not arrived yet.", status=409)
-    rows = lines(payment, await store.get_email())
+    rows = lines(payment, await store.get_email() if payment["user_id"] == caller.user_id else None)
     seller = escape(services.parts.settings.receipt_seller or "")
     page = PAGE.substitute(reference=escape(reference), seller=seller, rows="".join(rows))
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
