@@ -43,6 +43,8 @@ ERRORS: dict[str, tuple[int, str]] = {
         403,
         "An administrator blocked this key; only an administrator can unblock it.",
     ),
+    "key_of_another": (403, "Only the person who holds a key gets a new string for it."),
+    "role_too_low": (403, "Only owners and admins of the team may do this."),
     "not_an_administrator": (403, "Only an administrator may do this."),
     "key_not_found": (404, "There is no such key."),
     "account_not_found": (404, "There is no such account."),
@@ -110,6 +112,7 @@ OPEN = ("too_many_calls", "database_unavailable")
 SIGNED_IN = ("not_signed_in", *OPEN)
 BODY = ("too_large", "invalid_request")
 ACCOUNT = ("account_suspended", "account_deleted")
+TEAM = ("account_not_found", "role_too_low")
 PAYSTACK = ("paystack_not_configured", "paystack_unreachable")
 ADMINISTRATOR = (*SIGNED_IN, "not_an_administrator")
 EVENT_HEADER = {
@@ -206,7 +209,7 @@ DOCUMENTS: dict[str, Document] = {
         "Create a key",
         examples.PENDING,
         (
-            *SIGNED_IN, *BODY, *ACCOUNT, "invalid_name", "beyond_ceiling",
+            *SIGNED_IN, *BODY, *ACCOUNT, "account_not_found", "invalid_name", "beyond_ceiling",
             "model_not_allowed", "invalid_expires_at", "too_many_keys", "too_many_creations",
             "litellm_not_configured",
         ),
@@ -223,9 +226,10 @@ DOCUMENTS: dict[str, Document] = {
         "Change, block or unblock a key",
         examples.PENDING,
         (
-            *SIGNED_IN, *BODY, "blocked_by_administrator", "invalid_name", "invalid_cap", "beyond_ceiling",
-            "model_not_allowed", "invalid_expires_at", "key_not_found", "key_revoked", "key_retiring",
-            "account_deleted", "too_many_changes", "too_many_unblocks",
+            *SIGNED_IN, *BODY, "blocked_by_administrator", "account_suspended", "role_too_low",
+            "invalid_name", "invalid_cap", "beyond_ceiling", "model_not_allowed", "invalid_expires_at",
+            "key_not_found", "key_revoked", "key_retiring", "account_deleted", "too_many_changes",
+            "too_many_unblocks",
         ),
         request={"max_budget": 1000},
     ),
@@ -233,7 +237,8 @@ DOCUMENTS: dict[str, Document] = {
         "Give a key a new string",
         examples.PENDING,
         (
-            *SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "key_revoked", "key_not_synced", "key_retiring",
+            *SIGNED_IN, *BODY, *ACCOUNT, "key_not_found", "key_of_another", "key_revoked", "key_not_synced",
+            "key_retiring",
             "rotation_under_way", "too_many_rotations", "litellm_not_configured",
         ),
         request={"overlap_seconds": 3600},
@@ -257,19 +262,21 @@ DOCUMENTS: dict[str, Document] = {
         ),
         request={"keyId": examples.KEY_ID, "action": "update"},
     ),
-    "GET /api/credits/balance": Document("What is left", examples.BALANCE, SIGNED_IN),
+    "GET /api/credits/balance": Document(
+        "What is left", examples.BALANCE, (*SIGNED_IN, "invalid_request", "account_not_found")
+    ),
     "GET /api/credits/packages": Document("What is on sale", {"packages": [examples.PACKAGE]}, SIGNED_IN),
     "POST /api/credits/checkout": Document(
         "Order a package",
         examples.CHECKOUT,
         (
-            *SIGNED_IN, *BODY, *ACCOUNT, *PAYSTACK, "paystack_http_400", "package_not_found", "email_missing",
-            "too_many_orders", "price_changed",
+            *SIGNED_IN, *BODY, *ACCOUNT, *TEAM, *PAYSTACK, "paystack_http_400", "package_not_found",
+            "email_missing", "too_many_orders", "price_changed",
         ),
         request={"package_id": "starter-ngn", "amount": 1_600_000, "credits": 500},
     ),
     "GET /api/credits/transactions": Document(
-        "One's payments",
+        "An account's payments",
         {"transactions": [examples.PAYMENT], "next": None},
         (*SIGNED_IN, "invalid_request", "payment_not_found"),
     ),

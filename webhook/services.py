@@ -5,9 +5,11 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
+from pydantic import Field
 
 from core.assembly import Assembly
 from core.errors import NotConfiguredError
@@ -22,6 +24,10 @@ from webhook.tokens import Caller, TokenVerifier
 log = get_logger()
 MOST_TASKS = 64
 NO_NUL = r"^[^\x00]*$"  # the one character that PostgreSQL's text cannot hold
+
+ACCOUNT = "A team of the caller's; without it, their personal account."
+AccountHere = Annotated[UUID | None, Query(description=ACCOUNT)]
+InAccount = Annotated[UUID | None, Field(strict=False, description=ACCOUNT)]
 
 
 @dataclass(slots=True)

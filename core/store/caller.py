@@ -77,10 +77,11 @@ class CallerStore:
             )
         )
 
-    async def list_transactions(self, after_reference: str | None, limit: int) -> Page:
-        """Transactions, newest first, those after this one."""
+    async def list_transactions(self, account_id: str, after_reference: str | None, limit: int) -> Page:
+        """An account's transactions, newest first, those after this one."""
+        rows = self._rest.from_("transactions")
         return await self._page(
-            lambda: self._rest.from_("transactions").select("*", count=CountMethod.exact),
+            lambda: rows.select("*", count=CountMethod.exact).eq("account_id", account_id),
             await self._last(after_reference, self.get_transaction, PAYMENT_NOT_FOUND),
             limit,
         )
@@ -126,9 +127,10 @@ class CallerStore:
         """What a new key may do a minute, and what bounds everybody."""
         return dict(await execute(self._rest.rpc("read_limits", {})))
 
-    async def read_balance(self) -> Json:
-        """The caller's credits, and how many are left of what there was after the last top-up."""
-        return dict(await execute(self._rest.rpc("read_balance", {})))
+    async def read_balance(self, account_id: str | None = None) -> Json:
+        """An account's credits, and how many are left of what there was after the last top-up."""
+        asked: Any = {"account_id": account_id} if account_id else {}
+        return dict(await execute(self._rest.rpc("read_balance", asked)))
 
     async def read_backlog(self) -> Json:
         """What of the caller's own is not finished."""

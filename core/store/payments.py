@@ -47,6 +47,8 @@ class Wish:
     package_id: str
     amount_subunits: int | None = None
     credits: int | None = None
+    account_id: str | None = None
+    """Whose credits are bought; None: the buyer's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class PaymentStore(Functions):
             amount=wish.amount_subunits,
             credits=wish.credits,
             provider=provider,
+            account_id=wish.account_id,
         )
         return _open_order(row)
 

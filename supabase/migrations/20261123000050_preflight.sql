@@ -7,40 +7,45 @@ do $$
 declare
   v_schema constant text := (parse_ident('public.profiles'))[1];
   v_tables constant text[] := array[
-    'audit_log', 'credit_ledger', 'credit_packages', 'profiles', 'transactions', 'virtual_keys'];
+    'audit_log', 'credit_ledger', 'credit_packages', 'invitations', 'members', 'profiles', 'teams', 'transactions',
+    'virtual_keys'];
   v_relations constant text[] := array[
     'audit_log', 'audit_log_account_id_idx', 'audit_log_administrators_idx', 'audit_log_key_id_idx', 'credit_ledger',
     'credit_ledger_account_id_idx', 'credit_ledger_cause_key', 'credit_ledger_payment_idx',
-    'credit_ledger_top_ups_idx', 'credit_ledger_user_id_idx', 'credit_packages', 'profiles',
-    'profiles_banned_until_idx', 'profiles_created_at_idx', 'profiles_deleted_idx', 'profiles_email_prefix_idx',
-    'transactions', 'transactions_account_id_idx', 'transactions_created_at_idx', 'transactions_needs_review_idx',
-    'transactions_next_verify_idx', 'transactions_on_their_way_idx', 'transactions_order_id_idx',
-    'transactions_provider_id_key', 'transactions_reference_key', 'transactions_refused_idx',
-    'transactions_user_id_idx', 'virtual_keys', 'virtual_keys_account_id_idx', 'virtual_keys_key_hash_key',
-    'virtual_keys_litellm_key_id_key', 'virtual_keys_one_placeholder', 'virtual_keys_outstanding_idx',
-    'virtual_keys_periods_idx', 'virtual_keys_retiring_idx', 'virtual_keys_successor_id_idx',
-    'virtual_keys_successor_id_key', 'virtual_keys_to_delete_idx', 'virtual_keys_to_forget_idx',
-    'virtual_keys_uncounted_idx', 'virtual_keys_unsynced_idx', 'virtual_keys_user_id_idx'];
+    'credit_ledger_top_ups_idx', 'credit_ledger_user_id_idx', 'credit_packages', 'invitations',
+    'invitations_accepted_by_idx', 'invitations_account_id_idx', 'invitations_invited_by_idx', 'members',
+    'members_user_id_idx', 'profiles', 'profiles_banned_until_idx', 'profiles_created_at_idx', 'profiles_deleted_idx',
+    'profiles_email_prefix_idx', 'teams', 'teams_deleted_idx', 'transactions', 'transactions_account_id_idx',
+    'transactions_created_at_idx', 'transactions_needs_review_idx', 'transactions_next_verify_idx',
+    'transactions_on_their_way_idx', 'transactions_order_id_idx', 'transactions_provider_id_key',
+    'transactions_reference_key', 'transactions_refused_idx', 'transactions_user_id_idx', 'virtual_keys',
+    'virtual_keys_account_id_idx', 'virtual_keys_key_hash_key', 'virtual_keys_litellm_key_id_key',
+    'virtual_keys_one_placeholder', 'virtual_keys_outstanding_idx', 'virtual_keys_periods_idx',
+    'virtual_keys_retiring_idx', 'virtual_keys_successor_id_idx', 'virtual_keys_successor_id_key',
+    'virtual_keys_to_delete_idx', 'virtual_keys_to_forget_idx', 'virtual_keys_uncounted_idx',
+    'virtual_keys_unsynced_idx', 'virtual_keys_user_id_idx'];
   v_functions constant text[] := array[
-    'adjust_credits', 'adopt_key', 'block_virtual_key', 'check_installation', 'claim_chore', 'claim_drift_slice',
-    'claim_events', 'claim_probe', 'claim_push', 'claim_pushes', 'claim_rollups', 'claim_verifications',
-    'count_share', 'create_virtual_key', 'credit_payment', 'decide_review', 'fail_event', 'fail_push',
+    'accept_invitation', 'adjust_credits', 'adopt_key', 'block_virtual_key', 'cancel_invitation', 'change_role',
+    'check_installation', 'claim_chore', 'claim_drift_slice', 'claim_events', 'claim_invitation_mails', 'claim_probe',
+    'claim_push', 'claim_pushes', 'claim_rollups', 'claim_verifications', 'count_share', 'create_team',
+    'create_virtual_key', 'credit_payment', 'decide_review', 'fail_event', 'fail_invitation_mail', 'fail_push',
     'find_accounts', 'find_adoptee', 'find_payments', 'finish_chore', 'finish_deletions', 'finish_drift_slice',
-    'finish_event', 'finish_push', 'forget_keys', 'get_payment', 'handle_new_user', 'heal_accounts',
-    'hold_virtual_key', 'is_administrator', 'limit_virtual_key', 'list_changed_reversals', 'list_deletions',
-    'list_events', 'list_failing_keys', 'list_missing_triggers', 'list_packages', 'list_paid',
-    'list_paid_after_deletion', 'list_rates', 'list_uncounted', 'list_uncredited', 'list_unmeasured', 'look_for_work',
-    'mend_drift', 'note_refund', 'observe_payment', 'observe_spend', 'open_books', 'open_drift', 'open_order',
-    'read_balance', 'read_book', 'read_books', 'read_concerns', 'read_daily_balances', 'read_drift', 'read_drift_key',
-    'read_drift_report', 'read_key', 'read_key_periods', 'read_limits', 'read_own_backlog', 'read_packages',
-    'read_payment', 'read_payments', 'read_receipt', 'read_reconciliation', 'read_resync', 'read_routes',
-    'read_status', 'read_usage', 'receive_events', 'recheck_keys', 'record_checkout', 'record_drift',
-    'record_key_spend', 'record_litellm', 'record_rate', 'record_reconciliation', 'record_reversals',
-    'record_route_proof', 'record_usage', 'record_warnings', 'redact_events', 'refuse_checkout', 'reinstate_account',
-    'release_push', 'release_virtual_key', 'repeat_order', 'replay_events', 'replay_inbox', 'report_gateway',
-    'resync_account', 'resync_any_key', 'resync_failed', 'resync_virtual_key', 'retire_keys', 'review_payment',
-    'revoke_virtual_key', 'rotate_virtual_key', 'save_package', 'set_rate', 'settle_usage', 'suspend_account',
-    'unblock_virtual_key', 'update_virtual_key', 'was_payment_heard_of'];
+    'finish_event', 'finish_invitation_mail', 'finish_push', 'forget_keys', 'get_payment', 'handle_new_user',
+    'heal_accounts', 'hold_virtual_key', 'invite_member', 'is_administrator', 'leave_team', 'limit_virtual_key',
+    'list_account_keys', 'list_changed_reversals', 'list_deletions', 'list_events', 'list_failing_keys',
+    'list_missing_triggers', 'list_packages', 'list_paid', 'list_paid_after_deletion', 'list_rates', 'list_uncounted',
+    'list_uncredited', 'list_unmeasured', 'look_for_work', 'mend_drift', 'note_refund', 'observe_payment',
+    'observe_spend', 'open_books', 'open_drift', 'open_order', 'own_accounts', 'read_balance', 'read_book',
+    'read_books', 'read_concerns', 'read_daily_balances', 'read_drift', 'read_drift_key', 'read_drift_report',
+    'read_key', 'read_key_periods', 'read_limits', 'read_own_backlog', 'read_packages', 'read_payment',
+    'read_payments', 'read_receipt', 'read_reconciliation', 'read_resync', 'read_routes', 'read_status', 'read_usage',
+    'receive_events', 'recheck_keys', 'record_checkout', 'record_drift', 'record_key_spend', 'record_litellm',
+    'record_rate', 'record_reconciliation', 'record_reversals', 'record_route_proof', 'record_usage',
+    'record_warnings', 'redact_events', 'refuse_checkout', 'reinstate_account', 'release_push', 'release_virtual_key',
+    'remove_member', 'repeat_order', 'replay_events', 'replay_inbox', 'report_gateway', 'resync_account',
+    'resync_any_key', 'resync_failed', 'resync_virtual_key', 'retire_keys', 'review_payment', 'revoke_virtual_key',
+    'rotate_virtual_key', 'save_package', 'set_rate', 'settle_usage', 'suspend_account', 'unblock_virtual_key',
+    'update_virtual_key', 'was_payment_heard_of'];
   v_is_home constant boolean := v_schema = 'public';
   v_found record;
   v_name text;

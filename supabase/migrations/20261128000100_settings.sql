@@ -2,9 +2,9 @@
 --
 -- KEYFUND IN THE DATABASE
 --
--- A person signs up at Supabase and gets an account. The account has a ledger of credits, and a wallet: what
--- LiteLLM may let it spend. The wallet and the account's keys are pushed to LiteLLM, whose spend comes back as
--- usage. Credits are bought at a payment provider: Paystack.
+-- A person signs up at Supabase and gets an account; teams have accounts, too. An account has a ledger of credits,
+-- and a wallet: what LiteLLM may let it spend. The wallet and the account's keys are pushed to LiteLLM, whose spend
+-- comes back as usage. Credits are bought at a payment provider: Paystack.
 --
 --   auth.users -> profiles, accounts <- credit_ledger <- transactions <- events
 --                        |    ^                               |
@@ -16,6 +16,7 @@
 --   settings        what an operator may set; administrators; refusals
 --   audit           who did what, and how often in an hour they may
 --   accounts        profiles, accounts with their wallets and pushes, and whether they are suspended
+--   teams           accounts that several people share: members, roles, invitations
 --   ledger          each credit that came or went, and the balance
 --   gateways        whether LiteLLM and Paystack answer: the breaker
 --   work            what is due, which worker looks for it, and chores: what recurs
@@ -42,10 +43,10 @@
 -- Functions that change something are "security definer" with an empty search_path, and check their caller first.
 -- Each file takes the right to call its functions from everybody; the last one gives it, role by role.
 --
--- Lock order, everywhere: the turn to grant, the profile, the wallet, the push, the keys, the transactions. Rows
--- that others refer to are locked "for no key update", which no foreign key's check waits for. Events and gateways
--- are never waited for while an account is held. Orders, rates and ledger entries are never changed, so nobody
--- waits for them.
+-- Lock order, everywhere: the turn to grant, the profile, the team, the wallet, the push, the keys, the
+-- transactions; several teams by their ids. Rows that others refer to are locked "for no key update", which no
+-- foreign key's check waits for. Events and gateways are never waited for while an account is held. Orders, rates
+-- and ledger entries are never changed, so nobody waits for them.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
@@ -104,7 +105,7 @@ create table keyfund.settings (
   account_tpm_limit integer constraint settings_account_tpm_limit_check check (account_tpm_limit > 0),
   account_max_parallel integer not null default 20
     constraint settings_account_max_parallel_check check (account_max_parallel between 1 and 1000),
-  -- how often in an hour an account may do what it could repeat without end
+  -- how often in an hour a person may do what they could repeat without end
   key_creations_per_hour integer default 100
     constraint settings_key_creations_per_hour_check check (key_creations_per_hour between 1 and 1000000),
   key_rotations_per_hour integer default 60
@@ -115,6 +116,10 @@ create table keyfund.settings (
     constraint settings_key_unblocks_per_hour_check check (key_unblocks_per_hour between 1 and 1000000),
   key_resyncs_per_hour integer default 60
     constraint settings_key_resyncs_per_hour_check check (key_resyncs_per_hour between 1 and 1000000),
+  team_creations_per_hour integer default 10
+    constraint settings_team_creations_per_hour_check check (team_creations_per_hour between 1 and 1000000),
+  invitations_per_hour integer default 60
+    constraint settings_invitations_per_hour_check check (invitations_per_hour between 1 and 1000000),
   -- work and retention
   parking_refusals integer not null default 5
     constraint settings_parking_refusals_check check (parking_refusals between 1 and 1000),
@@ -134,7 +139,7 @@ comment on column keyfund.settings.installation_id is
 comment on column keyfund.settings.credit_value_cents is
   'US cents of LiteLLM usage that one credit buys. Fixed at the first ledger entry.';
 comment on column keyfund.settings.open_orders_per_hour is
-  'How many orders an account may open in an hour without paying them.';
+  'How many orders a person may open in an hour without paying them.';
 comment on column keyfund.settings.large_adjustment_credits is
   'An adjustment of so many credits, either way, is shown among the concerns for 30 days.';
 comment on column keyfund.settings.signup_credits is 'Credits granted once per person; 0 grants none.';
@@ -167,9 +172,11 @@ comment on column keyfund.settings.account_max_parallel is
   'Calls that an account may have in flight over all of its keys. The guard in LiteLLM holds it; without the '
   'guard nothing does.';
 comment on column keyfund.settings.key_creations_per_hour is
-  'How many keys an account may make in an hour, revoked ones included; as with the others, null: any number.';
+  'How many keys a person may make in an hour, revoked ones included; as with the others, null: any number.';
 comment on column keyfund.settings.key_unblocks_per_hour is
-  'How often an account may unblock keys in an hour, and so block them again.';
+  'How often a person may unblock keys in an hour, and so block them again.';
+comment on column keyfund.settings.invitations_per_hour is
+  'How many people one person may invite into teams in an hour: each gets a mail.';
 comment on column keyfund.settings.parking_refusals is
   'How often LiteLLM may refuse one thing before it waits for a person. Outages never count.';
 comment on column keyfund.settings.spend_settles_seconds is
@@ -196,7 +203,7 @@ $$;
 comment on function keyfund.refuse(integer, text, text) is
   'Says no: an HTTP status, a code that never changes, a sentence for a person.';
 
--- ------------------------------------------------------------- administrators
+-- --------------------------------------------- administrators, and who asks
 
 create table keyfund.administrators (
   user_id uuid primary key,
@@ -214,6 +221,16 @@ language sql stable security definer set search_path = '' as $$
 $$;
 comment on function public.is_administrator() is
   'Whether the caller is listed in keyfund.administrators now, and neither deleted nor banned in Supabase.';
+
+create function public.own_accounts(least_role text default 'member') returns setof uuid
+language sql stable security definer set search_path = '' as $$
+  select (select auth.uid()) where (select auth.uid()) is not null
+  union all
+  select m.account_id from public.members m
+  where m.user_id = (select auth.uid()) and keyfund.rank(m.role) >= keyfund.rank(own_accounts.least_role);
+$$;
+comment on function public.own_accounts(text) is
+  'The accounts in which the caller is at least that: their personal one, of which they are the owner, and teams.';
 
 create function keyfund.check_administrator() returns void
 language plpgsql set search_path = '' as $$
@@ -264,4 +281,4 @@ language sql immutable set search_path = '' as $$
   select p_currency || ' ' || to_char(p_amount / 100, 'FM999,999,999,999,990.00');
 $$;
 
-revoke all on function public.is_administrator from public, anon, authenticated, service_role;
+revoke all on function public.is_administrator, public.own_accounts from public, anon, authenticated, service_role;

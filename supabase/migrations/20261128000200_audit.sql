@@ -6,7 +6,8 @@ set local check_function_bodies = off; -- a function may name what a later file 
 create table public.audit_log (
   id bigint generated always as identity primary key,
   at timestamptz not null default now(),
-  actor text not null constraint audit_log_actor_check check (actor in ('owner', 'administrator', 'system')),
+  actor text not null constraint audit_log_actor_check
+    check (actor in ('owner', 'member', 'administrator', 'system')),
   actor_id uuid,
   action text not null,
   account_id uuid,
@@ -18,6 +19,8 @@ comment on table public.audit_log is
   'string, never a person''s name or address.';
 comment on column public.audit_log.actor_id is
   'The Supabase user who called; null: nobody did, a trigger or an operator''s SQL.';
+comment on column public.audit_log.actor is
+  'owner: of the personal account. member: of the team, whatever their role there.';
 comment on column public.audit_log.account_id is
   'Null: it is about no account. No foreign key: checking it would lock the profile, after locks that come later '
   'in line.';
@@ -26,8 +29,6 @@ alter table public.audit_log enable row level security;
 revoke all on public.audit_log from public, anon, authenticated, service_role;
 grant select on public.audit_log to authenticated, service_role;
 revoke all on sequence public.audit_log_id_seq from public, anon, authenticated, service_role;
-create policy "people see what was done to their account, administrators everything" on public.audit_log
-  for select to authenticated using ((select auth.uid()) = account_id or (select public.is_administrator()));
 create index audit_log_account_id_idx on public.audit_log (account_id, id);
 create index audit_log_key_id_idx on public.audit_log (key_id, id) where key_id is not null;
 create index audit_log_administrators_idx on public.audit_log (at) where actor = 'administrator';
@@ -48,6 +49,7 @@ language sql set search_path = '' as $$
       when (select auth.uid()) is null then 'system'
       when current_setting('keyfund.administrator', true) = (select auth.uid())::text then 'administrator'
       when (select auth.uid()) = p_account_id then 'owner'
+      when keyfund.role_in(p_account_id, (select auth.uid())) is not null then 'member'
       else 'administrator' end,
     (select auth.uid()), p_action, p_account_id, p_key_id,
     jsonb_strip_nulls(jsonb_build_object('reason', nullif(current_setting('keyfund.reason', true), ''))) || p_details;
@@ -153,19 +155,17 @@ create trigger administrators_are_not_truncated before truncate on keyfund.admin
   for each statement execute function keyfund.refuse_truncate();
 
 -- ------------------------------------------------------- how often in an hour
--- How often in an hour an account may do what it could repeat without end: each such act writes a line here, and
+-- How often in an hour a person may do what they could repeat without end: each such act writes a line here, and
 -- the pace is kept here, whichever function it was. Stopping a key is never refused: blocks are bounded by
 -- unblocks, revocations by creations. Orders have a limit of their own.
 
 create table keyfund.paces (
-  account_id uuid not null,
+  user_id uuid not null,
   action text not null,
   rested_at timestamptz not null,
-  primary key (account_id, action)
+  primary key (user_id, action)
 );
-comment on table keyfund.paces is 'How much of an hour''s allowance an account has used up, by what it does.';
-comment on column keyfund.paces.account_id is
-  'No foreign key: checking it would lock the profile, after locks that come later in line.';
+comment on table keyfund.paces is 'How much of an hour''s allowance a person has used up, by what they do.';
 comment on column keyfund.paces.rested_at is
   'When the whole allowance is there again. Each act moves it on by an hour over the limit; an hour from now is '
   'the end.';
@@ -176,11 +176,12 @@ language sql stable set search_path = '' as $$
   select case p_action when 'key_created' then s.key_creations_per_hour when 'key_rotated'
     then s.key_rotations_per_hour
     when 'key_changed' then s.key_changes_per_hour when 'key_unblocked' then s.key_unblocks_per_hour
-    when 'key_resynced' then s.key_resyncs_per_hour end
+    when 'key_resynced' then s.key_resyncs_per_hour when 'team_created' then s.team_creations_per_hour
+    when 'member_invited' then s.invitations_per_hour end
   from keyfund.settings s;
 $$;
 comment on function keyfund.limit_of(text) is
-  'How often in an hour an account may do this; null: as often as it likes.';
+  'How often in an hour a person may do this; null: as often as they like.';
 
 create function keyfund.refuse_haste(p_action text) returns void
 language plpgsql set search_path = '' as $$
@@ -196,6 +197,11 @@ begin
     when 'key_unblocked' then
       perform keyfund.refuse(429, 'too_many_unblocks',
         'Keys were unblocked too often within an hour. Try again later.');
+    when 'team_created' then
+      perform keyfund.refuse(429, 'too_many_teams', 'Too many teams were made within an hour. Try again later.');
+    when 'member_invited' then
+      perform keyfund.refuse(429, 'too_many_invitations',
+        'Too many people were invited within an hour. Try again later.');
     else
       perform keyfund.refuse(429, 'too_many_resyncs',
         'Keys were synced again too often within an hour. Try again later.');
@@ -212,8 +218,8 @@ begin
   if v_step is null then
     return new;
   end if;
-  insert into keyfund.paces as p (account_id, action, rested_at) values (new.account_id, new.action, now() + v_step)
-  on conflict (account_id, action) do update set rested_at = greatest(p.rested_at, now()) + v_step
+  insert into keyfund.paces as p (user_id, action, rested_at) values (new.actor_id, new.action, now() + v_step)
+  on conflict (user_id, action) do update set rested_at = greatest(p.rested_at, now()) + v_step
   returning p.rested_at into v_rested_at;
   if v_rested_at > now() + interval '1 hour 1 millisecond' then -- steps are rounded
     perform keyfund.refuse_haste(new.action);
@@ -222,6 +228,6 @@ begin
 end;
 $$;
 comment on function keyfund.keep_pace() is
-  'Refuses what an account does too often, before it is written down; all of it is then undone.';
+  'Refuses what a person does too often, before it is written down; all of it is then undone.';
 create trigger audit_log_keeps_pace before insert on public.audit_log
-  for each row when (new.actor_id = new.account_id) execute function keyfund.keep_pace();
+  for each row when (new.actor in ('owner', 'member')) execute function keyfund.keep_pace();

@@ -137,6 +137,7 @@ comment on function keyfund.make_account(uuid, text) is 'Makes what is missing o
 create function keyfund.hold_account(p_account_id uuid) returns void
 language sql set search_path = '' as $$
   select from public.profiles where id = p_account_id for no key update;
+  select from public.teams where id = p_account_id for no key update;
 $$;
 comment on function keyfund.hold_account(uuid) is
   'The first lock of all that changes an account: the row with its credits.';
@@ -220,9 +221,16 @@ $$;
 create trigger profiles_status_is_worked_out before insert or update on public.profiles
   for each row execute function keyfund.work_out_status();
 
+create function keyfund.status_of(p_account_id uuid) returns text
+language sql stable set search_path = '' as $$
+  select p.status from public.profiles p where p.id = p_account_id
+  union all
+  select t.status from public.teams t where t.id = p_account_id;
+$$;
+
 create function keyfund.is_suspended(p_account_id uuid) returns boolean
 language sql stable set search_path = '' as $$
-  select status <> 'active' from public.profiles where id = p_account_id;
+  select keyfund.status_of(p_account_id) <> 'active';
 $$;
 comment on function keyfund.is_suspended(uuid) is
   'Whether all keys of the account must be blocked in LiteLLM, whatever their owners want; a deleted account, '
@@ -275,6 +283,9 @@ begin
     perform keyfund.note('account_deleted', new.id);
     return null;
   end if;
+  if old.status <> new.status then
+    perform keyfund.follow_holder(new.id, new.status);
+  end if;
   if (old.suspended_at is null) <> (new.suspended_at is null) then
     perform keyfund.note(case when new.suspended_at is null then 'account_reinstated' else 'account_suspended' end,
       new.id);
@@ -295,17 +306,11 @@ create trigger profiles_status_is_followed after update on public.profiles
       from (new.status, new.suspended_at, new.banned_until))
   execute function keyfund.follow_status();
 
-create function keyfund.open_account(p_user_id uuid) returns void
-language plpgsql set search_path = '' as $$
+create function keyfund.check_open(p_account_id uuid) returns void
+language plpgsql stable set search_path = '' as $$
 declare
-  v_status text;
+  v_status text := keyfund.status_of(p_account_id);
 begin
-  if p_user_id is null then
-    perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
-  end if;
-  perform keyfund.ensure_account(p_user_id); -- heals an account whose trigger failed at sign-up
-  perform keyfund.lock_account(p_user_id);
-  select status into v_status from public.profiles where id = p_user_id;
   if v_status is null or v_status = 'deleted' then
     perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
   elsif v_status = 'suspended' then
@@ -314,7 +319,30 @@ begin
   end if;
 end;
 $$;
-comment on function keyfund.open_account(uuid) is 'Locks the account, or says why it may do nothing.';
+
+create function keyfund.open_account(
+  p_user_id uuid, p_account_id uuid default null, p_least_role text default 'member'
+) returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  v_account_id uuid := coalesce(p_account_id, p_user_id);
+begin
+  if p_user_id is null then
+    perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
+  end if;
+  perform keyfund.ensure_account(p_user_id); -- heals an account whose trigger failed at sign-up
+  perform keyfund.lock_account(p_user_id);
+  perform keyfund.check_open(p_user_id);
+  if v_account_id <> p_user_id then
+    perform keyfund.lock_account(v_account_id);
+    perform keyfund.check_role(v_account_id, p_user_id, p_least_role);
+    perform keyfund.check_open(v_account_id);
+  end if;
+  return v_account_id;
+end;
+$$;
+comment on function keyfund.open_account(uuid, uuid, text) is
+  'Locks a person and the account that they act in, null: their own; or says why they may do nothing there.';
 
 -- ------------------------------------------------------------ restless owners
 
@@ -330,7 +358,7 @@ end;
 $$;
 create trigger audit_log_stirs_the_account after insert on public.audit_log
   for each row
-    when (new.actor_id = new.account_id and new.key_id is not null) execute function keyfund.stir_account();
+    when (new.actor in ('owner', 'member') and new.key_id is not null) execute function keyfund.stir_account();
 
 create function keyfund.note_claim() returns trigger
 language plpgsql set search_path = '' as $$

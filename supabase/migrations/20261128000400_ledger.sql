@@ -1,4 +1,5 @@
--- The ledger: each credit that came or went, once per cause. profiles.credits is its sum and changes only with it.
+-- The ledger: each credit that came or went, once per cause. The credits of a profile or a team are its sum, and
+-- change only with it.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
@@ -24,8 +25,8 @@ alter table public.credit_ledger enable row level security;
 revoke all on public.credit_ledger from public, anon, authenticated, service_role;
 grant select on public.credit_ledger to authenticated, service_role;
 revoke all on sequence public.credit_ledger_id_seq from public, anon, authenticated, service_role;
-create policy "people see their own ledger" on public.credit_ledger
-  for select to authenticated using ((select auth.uid()) = account_id);
+create policy "owners and admins see their account's ledger" on public.credit_ledger
+  for select to authenticated using (account_id = any (array(select public.own_accounts('admin'))));
 create index credit_ledger_account_id_idx on public.credit_ledger (account_id, id);
 create index credit_ledger_user_id_idx on public.credit_ledger (user_id);
 -- An account's entries about one payment, however many others it has.
@@ -47,9 +48,9 @@ create trigger credit_ledger_is_append_only before update or delete or truncate 
 create function keyfund.refuse_unexplained_credits() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  -- At depth 1 somebody writes profiles directly; the ledger's own trigger comes in deeper.
+  -- At depth 1 somebody writes the table directly; the ledger's own trigger comes in deeper.
   if tg_op = 'INSERT' or pg_trigger_depth() < 2 then
-    raise exception 'profiles.credits changes only with a ledger entry: use keyfund.append_entry()';
+    raise exception '%.credits changes only with a ledger entry: use keyfund.append_entry()', tg_table_name;
   end if;
   return new;
 end;
@@ -60,6 +61,19 @@ create trigger profiles_credits_need_an_entry before update of credits on public
 create trigger profiles_begin_without_credits before insert on public.profiles
   for each row when (new.credits <> 0)
   execute function keyfund.refuse_unexplained_credits();
+create trigger teams_credits_need_an_entry before update of credits on public.teams
+  for each row when (old.credits is distinct from new.credits)
+  execute function keyfund.refuse_unexplained_credits();
+create trigger teams_begin_without_credits before insert on public.teams
+  for each row when (new.credits <> 0)
+  execute function keyfund.refuse_unexplained_credits();
+
+create function keyfund.credits_of(p_account_id uuid) returns bigint
+language sql stable set search_path = '' as $$
+  select p.credits from public.profiles p where p.id = p_account_id
+  union all
+  select t.credits from public.teams t where t.id = p_account_id;
+$$;
 
 create function keyfund.refuse_new_credit_value() returns trigger
 language plpgsql set search_path = '' as $$
@@ -80,11 +94,11 @@ create function keyfund.append_entry(
 ) returns bigint
 language plpgsql set search_path = '' as $$
 declare
-  v_balance bigint;
+  v_balance bigint not null := 0;
   v_id bigint;
 begin
   perform keyfund.hold_account(p_account_id); -- puts the account's entries in a line
-  select credits into strict v_balance from public.profiles where id = p_account_id;
+  v_balance := keyfund.credits_of(p_account_id);
   insert into public.credit_ledger (account_id, user_id, delta, kind, cause, balance_after, reason)
   values (p_account_id, coalesce(p_user_id, (select a.id from keyfund.accounts a
     where a.id = p_account_id and a.kind = 'personal')), p_delta, p_kind, p_cause, v_balance + p_delta, p_reason)
@@ -98,38 +112,41 @@ comment on function keyfund.append_entry(uuid, bigint, text, text, text, uuid) i
 
 -- --------------------------------------------------------------- what is left
 
-create function public.read_balance() returns jsonb
-language sql stable set search_path = '' as $$
-  -- With the caller's own rights: row-level security shows their rows alone. A top-up is whatever gave credits: a
-  -- grant,
-  -- a purchase, an adjustment upwards, withheld credits that came back.
-  select coalesce((
+create function public.read_balance(account_id uuid default null) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  v_account_id uuid := keyfund.act_in(read_balance.account_id);
+  v_credits bigint := coalesce(keyfund.credits_of(v_account_id), 0);
+begin
+  -- A top-up is whatever gave credits: a grant, a purchase, an adjustment upwards, withheld credits that came back.
+  return (
     select jsonb_build_object(
-      'credits', p.credits, 'after_top_up', t.balance_after, 'topped_up_at', t.created_at, 'left_percent', l.percent,
+      'credits', v_credits, 'after_top_up', t.balance_after, 'topped_up_at', t.created_at, 'left_percent', l.percent,
       'notice', case when l.percent <= 5 then 5 when l.percent <= 20 then 20 when l.percent <= 50 then 50 end)
-    from public.profiles p
+    from (select 1) one
     left join lateral (
       select e.balance_after, e.created_at from public.credit_ledger e
-      where e.account_id = p.id
+      where e.account_id = v_account_id
         and (e.kind in ('signup_grant', 'purchase') or (e.kind in ('adjustment', 'withheld') and e.delta > 0))
       order by e.id desc limit 1) t on true
     left join lateral (
       -- Rounded up, so that it is at most 50 exactly when no more than half is left. Still in debt: nothing is left.
-      select case when t.balance_after > 0 then greatest(0, ceil(p.credits * 100.0 / t.balance_after))::integer
-        when t.balance_after is not null then 0 end as percent) l on true
-    where p.id = (select auth.uid())),
-    '{"credits": 0, "after_top_up": null, "topped_up_at": null, "left_percent": null, "notice": null}');
+      select case when t.balance_after > 0 then greatest(0, ceil(v_credits * 100.0 / t.balance_after))::integer
+        when t.balance_after is not null then 0 end as percent) l on true);
+end;
 $$;
-comment on function public.read_balance() is
-  'The caller''s credits, and the last threshold (50, 20, 5 percent of the balance after the last top-up) that '
-  'they have sunk to, or null.';
+comment on function public.read_balance(uuid) is
+  'The credits of an account of the caller''s, and the last threshold (50, 20, 5 percent of the balance after the '
+  'last top-up) that they have sunk to, or null.';
 
-create function public.read_daily_balances(start_date date, end_date date) returns table (day date, credits bigint)
+create function public.read_daily_balances(start_date date, end_date date, account_id uuid default null)
+returns table (day date, credits bigint)
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_from date := read_daily_balances.start_date;
   v_until date := least(read_daily_balances.end_date, keyfund.today());
+  v_account_id uuid := keyfund.act_in(read_daily_balances.account_id, 'admin');
 begin
   if (v_from between '2000-01-01' and '9999-12-31' and read_daily_balances.end_date between v_from and '9999-12-31'
       and read_daily_balances.end_date - v_from <= 365) is not true then
@@ -145,12 +162,12 @@ begin
     with recursive ends as (
       select v_until as day, (
         select e from public.credit_ledger e
-        where e.account_id = (select auth.uid()) and e.created_at < (v_until + 1)::timestamp at time zone 'UTC'
+        where e.account_id = v_account_id and e.created_at < (v_until + 1)::timestamp at time zone 'UTC'
         order by e.id desc limit 1) as entry
       union all
       select ends.day - 1, (
         select e from public.credit_ledger e
-        where e.account_id = (select auth.uid()) and e.id <= (ends.entry).id
+        where e.account_id = v_account_id and e.id <= (ends.entry).id
           and e.created_at < ends.day::timestamp at time zone 'UTC'
         order by e.id desc limit 1)
       from ends where ends.day > v_from and (ends.entry).id is not null
@@ -158,8 +175,9 @@ begin
     select ends.day, (ends.entry).balance_after from ends where (ends.entry).id is not null order by ends.day;
 end;
 $$;
-comment on function public.read_daily_balances(date, date) is
-  'The caller''s credits at the end of each day (UTC), both dates inclusive; no row for a day before the account '
+comment on function public.read_daily_balances(date, date, uuid) is
+  'The credits of the caller''s own account, or of a team that they own or administer, at the end of each day '
+  '(UTC), both dates inclusive; no row for a day before the account '
   'was made or to come.';
 
 revoke all on function public.read_balance, public.read_daily_balances from public, anon, authenticated,

@@ -14,7 +14,8 @@ create table public.virtual_keys (
   key_preview text,
   state text not null default 'active'
     constraint virtual_keys_state_check check (state in ('placeholder', 'active', 'blocked', 'revoked')),
-  blocked_by text constraint virtual_keys_blocked_by_check check (blocked_by in ('owner', 'administrator')),
+  blocked_by text constraint virtual_keys_blocked_by_check
+    check (blocked_by in ('owner', 'team', 'administrator', 'suspension')),
   cap text constraint virtual_keys_cap_check check (cap in ('wallet', 'fixed')),
   max_budget integer constraint virtual_keys_max_budget_check check (max_budget >= 0),
   budget_duration text default '30d'
@@ -73,6 +74,9 @@ comment on column public.virtual_keys.key_hash is
   'sha256 of the key, hex: LiteLLM''s own id for it. Never used twice.';
 comment on column public.virtual_keys.state is
   'placeholder: made at sign-up, waits for the first create. revoked: blocked in LiteLLM for good.';
+comment on column public.virtual_keys.blocked_by is
+  'owner: who holds it. team: an owner or admin of its team. administrator. suspension: who holds it is suspended. '
+  'Whoever may block so, alone unblocks it.';
 comment on column public.virtual_keys.cap is
   'wallet: max_budget follows the wallet. fixed: somebody chose it; no purchase touches it.';
 comment on column public.virtual_keys.max_budget is 'US cents per budget_duration.';
@@ -287,6 +291,10 @@ declare
 begin
   update public.profiles set credits = new.balance_after, updated_at = now()
   where id = new.account_id and credits = new.balance_after - new.delta;
+  if not found then
+    update public.teams set credits = new.balance_after, updated_at = now()
+    where id = new.account_id and credits = new.balance_after - new.delta;
+  end if;
   if not found then
     raise exception 'ledger entry % does not continue the balance of %', new.id, new.account_id;
   end if;

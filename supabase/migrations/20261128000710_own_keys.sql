@@ -1,8 +1,28 @@
--- What owners do with their keys: create, change, block, unblock, revoke, push again.
+-- What people do with their keys, and owners and admins with their team's: create, change, block, unblock, revoke,
+-- push again.
 
 set local check_function_bodies = off; -- a function may name what a later file makes
 
 -- ---------------------------------------------------------- what they may ask
+
+create function keyfund.may_change(p_key public.virtual_keys) returns boolean
+language sql stable set search_path = '' as $$
+  select p_key.account_id in (select public.own_accounts(
+    case when p_key.user_id = (select auth.uid()) then 'member' else 'admin' end));
+$$;
+comment on function keyfund.may_change(public.virtual_keys) is
+  'Whether the caller holds the key and is still in its account, or is an owner or admin there.';
+
+create function keyfund.shown(p_key public.virtual_keys) returns public.virtual_keys
+language plpgsql stable set search_path = '' as $$
+begin
+  if p_key.user_id is distinct from (select auth.uid()) then
+    p_key.litellm_key_id := null;
+  end if;
+  return p_key;
+end;
+$$;
+comment on function keyfund.shown(public.virtual_keys) is 'A key as the caller may see it: whole to its holder alone.';
 
 create function keyfund.own_key(p_key_id uuid) returns public.virtual_keys
 language plpgsql set search_path = '' as $$
@@ -11,10 +31,10 @@ declare
 begin
   perform keyfund.refuse_gone((select auth.uid()));
   -- account before key, everywhere
-  perform keyfund.lock_account(account_id) from public.virtual_keys
-  where id = p_key_id and user_id = (select auth.uid());
-  select * into v_key from public.virtual_keys
-  where id = p_key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
+  perform keyfund.lock_account(k.account_id) from public.virtual_keys k
+  where k.id = p_key_id and keyfund.may_change(k);
+  select * into v_key from public.virtual_keys k
+  where k.id = p_key_id and keyfund.may_change(k) and k.state <> 'placeholder' for update;
   if v_key.id is null then
     -- The same answer for a stranger's key and for none at all.
     perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
@@ -26,7 +46,7 @@ begin
 end;
 $$;
 comment on function keyfund.own_key(uuid) is
-  'The caller''s key, locked after its account; refuses a stranger''s and a revoked one.';
+  'A key that the caller may change, locked after its account; refuses a stranger''s and a revoked one.';
 
 create function keyfund.own_current_key(p_key_id uuid) returns public.virtual_keys
 language plpgsql set search_path = '' as $$
@@ -195,13 +215,13 @@ $$;
 create function public.create_virtual_key(
   name text default 'Key', max_budget integer default null, budget_duration text default null,
   rpm_limit integer default null, tpm_limit integer default null, models text[] default null,
-  expires_at timestamptz default null
+  expires_at timestamptz default null, account_id uuid default null
 ) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_user_id uuid := (select auth.uid());
-  v_account_id uuid := v_user_id;
+  v_account_id uuid;
   v_name text := coalesce(btrim(create_virtual_key.name), 'Key');
   v_settings keyfund.settings;
   v_duration text;
@@ -213,7 +233,7 @@ begin
     v_name, create_virtual_key.max_budget, create_virtual_key.rpm_limit, create_virtual_key.tpm_limit);
   perform keyfund.check_ceilings(create_virtual_key.max_budget, create_virtual_key.rpm_limit,
     create_virtual_key.tpm_limit);
-  perform keyfund.open_account(v_account_id);
+  v_account_id := keyfund.open_account(v_user_id, create_virtual_key.account_id);
   select * into strict v_settings from keyfund.settings;
   v_duration := case when create_virtual_key.budget_duration is null then v_settings.key_budget_duration
     else keyfund.choose_period(create_virtual_key.budget_duration) end;
@@ -247,10 +267,10 @@ begin
   return v_key;
 end;
 $$;
-comment on function public.create_virtual_key(text, integer, text, integer, integer, text[], timestamptz) is
-  'Creates a key for the caller. Without max_budget (US cents) its cap is the wallet. budget_duration: 1h, 1d, 7d, '
-  '30d or lifetime. Without models it may use all that are allowed; without expires_at it never expires. It works '
-  'once sync_status is synced.';
+comment on function public.create_virtual_key(text, integer, text, integer, integer, text[], timestamptz, uuid) is
+  'Creates a key for the caller, in their personal account or in a team. Without max_budget (US cents) its cap is '
+  'the wallet. budget_duration: 1h, 1d, 7d, 30d or lifetime. Without models it may use all that are allowed; '
+  'without expires_at it never expires. It works once sync_status is synced.';
 
 create function public.update_virtual_key(
   key_id uuid, name text default null, max_budget integer default null, budget_duration text default null,
@@ -271,6 +291,10 @@ begin
     perform keyfund.refuse(400, 'invalid_cap', 'cap is wallet (then without max_budget) or fixed.');
   end if;
   v_key := keyfund.own_current_key(key_id);
+  if num_nonnulls(update_virtual_key.max_budget, update_virtual_key.rpm_limit, update_virtual_key.tpm_limit,
+      update_virtual_key.cap) > 0 then
+    perform keyfund.act_in(v_key.account_id, 'admin'); -- a team's limits are not its members' own
+  end if;
   perform keyfund.check_ceilings(
     update_virtual_key.max_budget, update_virtual_key.rpm_limit, update_virtual_key.tpm_limit, v_key);
   update public.virtual_keys
@@ -288,7 +312,7 @@ begin
   where v_key.id in (id, successor_id);
   select * into strict v_key from public.virtual_keys where id = v_key.id;
   perform keyfund.note('key_changed', v_key.account_id, v_key.id, keyfund.limits_of(v_key));
-  return v_key;
+  return keyfund.shown(v_key);
 end;
 $$;
 comment on function public.update_virtual_key(uuid, text, integer, text, integer, integer, text[], timestamptz, text)
@@ -302,10 +326,14 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_key public.virtual_keys := keyfund.own_current_key(key_id);
 begin
-  return keyfund.set_state(v_key, 'blocked', coalesce(v_key.blocked_by, 'owner'), 'key_blocked');
+  return keyfund.shown(keyfund.set_state(v_key, 'blocked',
+    case when v_key.blocked_by in ('administrator', 'suspension') then v_key.blocked_by
+      when v_key.user_id <> (select auth.uid()) then 'team' else coalesce(v_key.blocked_by, 'owner') end,
+    'key_blocked'));
 end;
 $$;
-comment on function public.block_virtual_key(uuid) is 'Stops the caller''s key until it is unblocked.';
+comment on function public.block_virtual_key(uuid) is
+  'Stops a key of the caller''s, or of a team that they own or administer, until it is unblocked.';
 
 create function public.unblock_virtual_key(key_id uuid) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
@@ -315,18 +343,24 @@ begin
   if v_key.blocked_by = 'administrator' then
     perform keyfund.refuse(403, 'blocked_by_administrator',
       'An administrator blocked this key; only an administrator can unblock it.');
+  elsif v_key.blocked_by = 'suspension' then
+    perform keyfund.refuse(403, 'account_suspended',
+      'Whoever holds this key is suspended. It works once they are back.');
+  elsif v_key.blocked_by = 'team' then
+    perform keyfund.act_in(v_key.account_id, 'admin');
   end if;
-  return keyfund.set_state(v_key, 'active', null, 'key_unblocked');
+  return keyfund.shown(keyfund.set_state(v_key, 'active', null, 'key_unblocked'));
 end;
 $$;
-comment on function public.unblock_virtual_key(uuid) is 'Lets the caller''s own blocked key work again.';
+comment on function public.unblock_virtual_key(uuid) is
+  'Lets a blocked key work again, unless somebody with more to say blocked it.';
 
 create function public.revoke_virtual_key(key_id uuid) returns public.virtual_keys
 language plpgsql security definer set search_path = '' as $$
 declare
   v_key public.virtual_keys := keyfund.own_key(key_id);
 begin
-  return keyfund.set_state(v_key, 'revoked', v_key.blocked_by, 'key_revoked');
+  return keyfund.shown(keyfund.set_state(v_key, 'revoked', v_key.blocked_by, 'key_revoked'));
 end;
 $$;
 comment on function public.revoke_virtual_key(uuid) is
@@ -338,23 +372,27 @@ declare
   v_key public.virtual_keys;
 begin
   perform keyfund.refuse_gone((select auth.uid()));
-  perform keyfund.lock_account(account_id) from public.virtual_keys
-  where id = key_id and user_id = (select auth.uid());
-  select * into v_key from public.virtual_keys
-  where id = key_id and user_id = (select auth.uid()) and state <> 'placeholder' for update;
+  perform keyfund.lock_account(k.account_id) from public.virtual_keys k
+  where k.id = resync_virtual_key.key_id and keyfund.may_change(k);
+  select * into v_key from public.virtual_keys k
+  where k.id = resync_virtual_key.key_id and keyfund.may_change(k) and k.state <> 'placeholder' for update;
   if v_key.id is null then
     perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
   end if;
   perform keyfund.note('key_resynced', v_key.account_id, v_key.id);
-  return keyfund.resync_key(v_key);
+  return keyfund.shown(keyfund.resync_key(v_key));
 end;
 $$;
 comment on function public.resync_virtual_key(uuid) is
   'Has the caller''s key compared with LiteLLM again, parked or not.';
 
-create function public.read_limits() returns jsonb
-language sql stable security definer set search_path = '' as $$
-  select jsonb_build_object(
+create function public.read_limits(account_id uuid default null) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if read_limits.account_id is not null then
+    perform keyfund.act_in(read_limits.account_id);
+  end if;
+  return (select jsonb_build_object(
     'key_rpm_limit', least(s.key_rpm_limit, s.most_rpm_limit), 'key_tpm_limit',
       least(s.key_tpm_limit, s.most_tpm_limit),
     'key_budget_duration', s.key_budget_duration, 'key_max_parallel', s.key_max_parallel,
@@ -365,9 +403,10 @@ language sql stable security definer set search_path = '' as $$
     'key_creations_per_hour', s.key_creations_per_hour, 'key_rotations_per_hour', s.key_rotations_per_hour,
     'key_changes_per_hour', s.key_changes_per_hour, 'key_unblocks_per_hour', s.key_unblocks_per_hour,
     'key_resyncs_per_hour', s.key_resyncs_per_hour, 'open_orders_per_hour', s.open_orders_per_hour)
-  from keyfund.settings s;
+  from keyfund.settings s);
+end;
 $$;
-comment on function public.read_limits() is
+comment on function public.read_limits(uuid) is
   'What a new key may do a minute, the highest that one may be set to (null: any), the models that keys may use '
   '(null: all), what an account may do over all of its keys, and so many an hour.';
 

@@ -132,8 +132,13 @@ declare
   v_new public.virtual_keys;
   v_is_bounded boolean;
 begin
-  perform keyfund.open_account((select auth.uid())); -- the profile first: a row is added
+  perform keyfund.open_account((select auth.uid()), (
+    select k.account_id from public.virtual_keys k
+    where k.id = rotate_virtual_key.key_id and k.user_id = (select auth.uid()))); -- before the key
   v_old := keyfund.own_current_key(key_id);
+  if v_old.user_id <> (select auth.uid()) then
+    perform keyfund.refuse(403, 'key_of_another', 'Only the person who holds a key gets a new string for it.');
+  end if;
   if rotate_virtual_key.overlap_seconds is null or rotate_virtual_key.overlap_seconds not between 0 and 604800 then
     perform keyfund.refuse(400, 'invalid_overlap', 'overlap_seconds is a number of seconds up to a week, 0 or more.');
   end if;

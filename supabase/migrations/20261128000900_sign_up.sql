@@ -328,7 +328,9 @@ begin
   update keyfund.signups set grant_settled = true, grant_waits_since = null where user_id = p_user_id;
   delete from public.virtual_keys where account_id = p_user_id and state = 'placeholder';
   update public.virtual_keys set state = 'revoked', revoked_at = coalesce(revoked_at, now()), name = 'Deleted'
-  where user_id = p_user_id;
+  where account_id = p_user_id;
+  perform keyfund.leave_all_teams(p_user_id);
+  update public.virtual_keys set name = 'Deleted' where user_id = p_user_id and name <> 'Deleted';
 end;
 $$;
 comment on function keyfund.bury_account(uuid) is

@@ -138,11 +138,11 @@ comment on column public.transactions.standing is
 alter table public.transactions enable row level security;
 revoke all on public.transactions from public, anon, authenticated, service_role;
 grant select on public.transactions to authenticated, service_role;
-create policy "people see their own transactions" on public.transactions
-  for select to authenticated using ((select auth.uid()) = account_id);
+create policy "owners and admins see their account's transactions" on public.transactions
+  for select to authenticated using (account_id = any (array(select public.own_accounts('admin'))));
 create index transactions_order_id_idx on public.transactions (order_id);
 create index transactions_account_id_idx on public.transactions (account_id, created_at desc);
-create index transactions_user_id_idx on public.transactions (user_id);
+create index transactions_user_id_idx on public.transactions (user_id, created_at);
 -- What still has to be asked about, in the order in which it is due.
 create index transactions_next_verify_idx on public.transactions (next_verify_at) where next_verify_at is not null;
 -- Credits on their way to LiteLLM.
@@ -182,22 +182,22 @@ comment on function keyfund.attempt(keyfund.orders) is
 
 create function public.open_order(
   p_user_id uuid, p_package_id text, p_amount bigint default null, p_credits bigint default null,
-  p_provider text default 'paystack'
+  p_account_id uuid default null, p_provider text default 'paystack'
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_account_id uuid := p_user_id;
+  v_account_id uuid;
   v_package public.credit_packages;
   v_order keyfund.orders;
 begin
-  perform keyfund.open_account(p_user_id);
+  v_account_id := keyfund.open_account(p_user_id, p_account_id, 'admin');
   if not exists (select from public.profiles where id = p_user_id and email <> '') then
     perform keyfund.refuse(409, 'email_missing',
       'Add an e-mail address to your account first: the payment''s receipt is sent there.');
   end if;
   -- Each order is asked about for a year: nobody may queue thousands before everybody else's.
   if (select count(*) from public.transactions
-      where account_id = v_account_id and credited_at is null and created_at > now() - interval '1 hour')
+      where user_id = p_user_id and credited_at is null and created_at > now() - interval '1 hour')
       >= (select open_orders_per_hour from keyfund.settings) then
     perform keyfund.refuse(429, 'too_many_orders',
       'Too many orders were opened and not paid. Pay one of them, or try again later.');
@@ -217,9 +217,10 @@ begin
   return keyfund.attempt(v_order);
 end;
 $$;
-comment on function public.open_order(uuid, text, bigint, bigint, text) is
+comment on function public.open_order(uuid, text, bigint, bigint, uuid, text) is
   'Freezes a package''s price, credits and rate in an order and makes the first attempt to pay it; refused where '
-  'price or credits are not those that the buyer was shown.';
+  'price or credits are not those that the buyer was shown. p_account_id: whose credits are bought, null: the '
+  'buyer''s own.';
 
 create function public.repeat_order(p_reference text) returns jsonb
 language plpgsql security definer set search_path = '' as $$

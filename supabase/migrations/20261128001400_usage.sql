@@ -189,12 +189,14 @@ create function public.read_usage(
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_account_id uuid := coalesce(read_usage.account_id, (select auth.uid()));
+  v_role text := keyfund.role_in(v_account_id, (select auth.uid()));
+  v_holder uuid := case when v_role = 'member' then (select auth.uid()) end;
   v_today date := keyfund.today();
   v_until date := coalesce(read_usage.end_date, greatest(v_today, read_usage.start_date));
   v_from date;
   v_exists boolean;
 begin
-  if v_account_id is distinct from (select auth.uid()) then
+  if v_role is null then
     perform keyfund.check_administrator(); -- first: nobody else learns whether the account exists
   end if;
   -- Days to come are days without usage: a month may be asked for before it is over.
@@ -208,10 +210,10 @@ begin
       'start_date is not after end_date, and at most 366 days are told at once.');
   end if;
   v_exists := exists (select from keyfund.accounts a where a.id = v_account_id);
-  if not v_exists and read_usage.account_id is not null and v_account_id <> (select auth.uid()) then
+  if not v_exists and v_role is null then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
-  if v_account_id is distinct from (select auth.uid()) then
+  if v_role is null then
     perform keyfund.note_reading('usage_read', 1, v_account_id);
   end if;
   if read_usage.key_id is not null and not exists (
@@ -234,6 +236,7 @@ begin
       where u.account_id = v_account_id and u.day between v_from and v_until
         and (read_usage.model is null or u.model = read_usage.model)
         and (read_usage.key_id is null or k.id = read_usage.key_id)
+        and (v_holder is null or k.user_id = v_holder)
     ), figures as (
       select n.day, n.model, n.found_id, n.name,
         grouping(n.day) = 0 as has_day, grouping(n.name) = 0 as has_key,
@@ -267,7 +270,8 @@ begin
 end;
 $$;
 comment on function public.read_usage(uuid, date, date, text, uuid, boolean) is
-  'What is kept of the caller''s usage, by day and model and by key; account_id: for administrators, anybody''s. '
+  'What is kept of the caller''s usage, by day and model and by key; account_id: of a team, as a member of one''s '
+  'own keys, as its owner or admin of all; for administrators, anybody''s. '
   'Dates are UTC and inclusive; days to come are empty.';
 
 revoke all on function public.settle_usage, public.claim_rollups, public.record_usage, public.read_usage from public,

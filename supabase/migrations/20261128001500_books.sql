@@ -5,7 +5,7 @@ set local check_function_bodies = off; -- a function may name what a later file 
 create function public.open_books() returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object('at', clock_timestamp(),
-    'accounts', (select count(*) from public.profiles where created_at <= now()),
+    'accounts', (select count(*) from keyfund.accounts where created_at <= now()),
     'credit_value_cents', (select credit_value_cents from keyfund.settings));
 $$;
 comment on function public.open_books() is
@@ -58,9 +58,9 @@ language sql stable set search_path = '' as $$
     select from payments p where p.reference = split_part(l.cause, ':', 2))
   union all
   -- ledger = credits
-  select keyfund.difference('credits', 'account ' || p_account_id, p.credits::text, e.total::text)
-  from public.profiles p, entries e
-  where p.id = p_account_id and (p.credits, p.credits) is distinct from (e.total, e.last)
+  select keyfund.difference('credits', 'account ' || p_account_id, credits::text, e.total::text)
+  from entries e, keyfund.credits_of(p_account_id) as credits
+  where (credits, credits) is distinct from (e.total, e.last)
   union all
   select keyfund.difference('credits', 'wallet of account ' || p_account_id,
     coalesce(w.wallet_credits::text, 'no account'), e.wallet::text)
@@ -89,7 +89,7 @@ language sql stable set search_path = '' as $$
     'seen_micros', coalesce(w.seen_micros, 0),
     'payments', (select count(*) from public.transactions t where t.account_id = p.id and t.credited_at is not null),
     'differences', coalesce((select jsonb_agg(d) from keyfund.audit_account(p.id) as d), '[]'))
-  from public.profiles p left join keyfund.pushes a on a.account_id = p.id
+  from keyfund.accounts p left join keyfund.pushes a on a.account_id = p.id
   left join keyfund.wallets w on w.account_id = p.id where p.id = p_account_id;
 $$;
 
@@ -98,7 +98,7 @@ language sql stable security definer set search_path = '' as $$
   -- One value, not a set of rows: a limit on rows anywhere on the way could cut a set short unseen.
   select coalesce(jsonb_agg(keyfund.describe_books(page.id) order by page.id), '[]')
   from (
-    select p.id from public.profiles p
+    select p.id from keyfund.accounts p
     where p.created_at <= p_before and (p_after is null or p.id > p_after)
     order by p.id limit p_limit) page;
 $$;

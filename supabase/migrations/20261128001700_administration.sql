@@ -51,6 +51,9 @@ begin
   perform keyfund.give_reason(p_reason);
   update public.profiles set status = p_status, updated_at = now() where id = p_account_id and status <> 'deleted';
   if not found then
+    update public.teams set status = p_status, updated_at = now() where id = p_account_id and status <> 'deleted';
+  end if;
+  if not found then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
 end;
@@ -88,7 +91,8 @@ begin
     perform keyfund.refuse(400, 'invalid_credits',
       'credits is a whole number other than 0, up to a thousand million either way.');
   end if;
-  select p.credits into v_before from public.profiles p where p.id = adjust_credits.account_id for no key update;
+  perform keyfund.hold_account(adjust_credits.account_id);
+  v_before := keyfund.credits_of(adjust_credits.account_id);
   if v_before is null then
     perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
   end if;
@@ -146,7 +150,7 @@ language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'reference', p_payment.reference, 'order_id', p_payment.order_id,
     'account_id', p_payment.account_id, 'user_id', p_payment.user_id,
-    'email', p.email, 'account_status', p.status, 'package_id', p_payment.package_id,
+    'email', p.email, 'account_status', keyfund.status_of(p_payment.account_id), 'package_id', p_payment.package_id,
     'status', p_payment.status, 'standing', p_payment.standing,
     'review_reason', p_payment.review_reason, 'decided_at', p_payment.decided_at,
     'credits', p_payment.credits,

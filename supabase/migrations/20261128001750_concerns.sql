@@ -33,6 +33,14 @@ language sql stable set search_path = '' as $$
     'missing_triggers', jsonb_array_length(public.list_missing_triggers()));
 $$;
 
+create function keyfund.list_deleted() returns table (id uuid, deleted_at timestamptz)
+language sql stable set search_path = '' as $$
+  select p.id, p.deleted_at from public.profiles p where p.status = 'deleted'
+  union all
+  select t.id, t.deleted_at from public.teams t where t.status = 'deleted';
+$$;
+comment on function keyfund.list_deleted() is 'Accounts of which nobody is left.';
+
 create function keyfund.concerns() returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
@@ -42,8 +50,8 @@ language sql stable set search_path = '' as $$
       select count(distinct reference) from keyfund.events where outcome = 'not_ours'
         and received_at > now() - interval '30 days'),
     'paid_after_deletion', (
-      select count(*) from public.transactions t join public.profiles p on p.id = t.account_id
-      where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'),
+      select count(*) from public.transactions t join keyfund.list_deleted() gone on gone.id = t.account_id
+      where t.credited_at > gone.deleted_at and t.status <> 'reversed'),
     'refused_not_returned', (
       select count(*) from public.transactions t
       where t.decided_at is not null and t.credited_at is null and keyfund.is_owed(t)),
@@ -79,8 +87,8 @@ begin
   perform keyfund.check_administrator();
   v_found := coalesce((
     select jsonb_agg(keyfund.describe_payment(t) order by t.credited_at desc)
-    from public.transactions t join public.profiles p on p.id = t.account_id
-    where p.status = 'deleted' and t.credited_at > p.deleted_at and t.status <> 'reversed'), '[]');
+    from public.transactions t join keyfund.list_deleted() gone on gone.id = t.account_id
+    where t.credited_at > gone.deleted_at and t.status <> 'reversed'), '[]');
   perform keyfund.note_reading('payments_read', jsonb_array_length(v_found));
   return v_found;
 end;
@@ -122,7 +130,7 @@ comment on function public.read_status() is
   'LiteLLM''s breaker, the backlog, the workers'' last sign of life and the last comparisons, for /api/status and '
   '/metrics.';
 
-create function public.read_own_backlog() returns jsonb
+create function public.read_own_backlog(account_id uuid default null) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'keys', (select count(*) from public.virtual_keys k
@@ -141,11 +149,11 @@ language sql stable security definer set search_path = '' as $$
       union all select e.received_at
       from keyfund.events e join public.transactions t on t.reference = e.reference
       where t.account_id = me.id and e.handled_at is null) s))
-  from (select (select auth.uid()) as id) me;
+  from (select keyfund.act_in(read_own_backlog.account_id) as id) me;
 $$;
-comment on function public.read_own_backlog() is
-  'Of the caller''s own: keys that LiteLLM has not confirmed, events not handled, what is parked, and how long '
-  'the oldest has waited.';
+comment on function public.read_own_backlog(uuid) is
+  'Of an account of the caller''s: keys that LiteLLM has not confirmed, events not handled, what is parked, and '
+  'how long the oldest has waited.';
 
 revoke all on function public.read_concerns, public.list_paid_after_deletion, public.read_status,
   public.read_own_backlog from public, anon, authenticated, service_role;

@@ -6,7 +6,9 @@ revoke all on all sequences in schema keyfund from public, anon, authenticated, 
 revoke all on all functions in schema keyfund from public, anon, authenticated, service_role;
 
 -- Signed in: each function looks at who calls it.
-grant execute on function public.is_administrator, public.read_balance, public.read_daily_balances,
+grant execute on function public.is_administrator, public.own_accounts, public.create_team,
+  public.invite_member, public.cancel_invitation, public.accept_invitation, public.change_role,
+  public.remove_member, public.leave_team, public.list_account_keys, public.read_balance, public.read_daily_balances,
   public.create_virtual_key, public.update_virtual_key, public.block_virtual_key, public.unblock_virtual_key,
   public.revoke_virtual_key, public.resync_virtual_key, public.read_limits, public.read_key_periods,
   public.rotate_virtual_key, public.set_rate, public.list_rates, public.save_package, public.list_packages,
@@ -36,4 +38,5 @@ grant execute on function public.claim_probe, public.report_gateway, public.reco
   public.open_books, public.read_books, public.read_book, public.read_payments, public.list_paid,
   public.record_reconciliation, public.open_drift, public.read_drift, public.read_drift_key, public.mend_drift,
   public.claim_drift_slice, public.finish_drift_slice, public.record_drift, public.find_adoptee,
-  public.adopt_key, public.read_status to service_role;
+  public.adopt_key, public.claim_invitation_mails, public.finish_invitation_mail,
+  public.fail_invitation_mail, public.read_status to service_role;

@@ -120,7 +120,7 @@ def call_all(db: Connection, function: str, **arguments: object) -> list[Any]:
     return [row["answer"] if set(row) == {"answer"} else row for row in rows]
 
 
-def by_owner(db: Connection, user_id: UUID | None, function: str, **arguments: object) -> Any:
+def by_owner(db: Connection, user_id: UUID | None, function: str, /, **arguments: object) -> Any:
     """Call a function with the user's own token."""
     with as_role(db, "authenticated", user_id):
         return call_all(db, function, **arguments)[0]

@@ -78,12 +78,14 @@ async def test_every_key_is_listed_once_page_by_page(store: CallerStore, size: i
 
 
 @pytest.mark.parametrize("size", [100, 43, 130])
-async def test_every_payment_is_listed_once_page_by_page(store: CallerStore, size: int) -> None:
+async def test_every_payment_is_listed_once_page_by_page(
+    store: CallerStore, user_id: UUID, size: int
+) -> None:
     found: list[str] = []
-    page = await store.list_transactions(None, size)
+    page = await store.list_transactions(str(user_id), None, size)
     found += [row["reference"] for row in page.rows]
     while (after := page.next("reference")) is not None:
-        page = await store.list_transactions(after, size)
+        page = await store.list_transactions(str(user_id), after, size)
         found += [row["reference"] for row in page.rows]
     assert sorted(found) == sorted(f"kf-{n}" for n in range(1, PAYMENTS + 1))
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from webhook.services import CallerHere, ServicesHere
+from webhook.services import AccountHere, CallerHere, ServicesHere
 
 
 class Balance(BaseModel):
@@ -18,6 +18,6 @@ class Balance(BaseModel):
     topped_up_at: datetime | None
 
 
-async def read(caller: CallerHere, services: ServicesHere) -> Balance:
-    """The caller's credits. Usage is booked within half a minute, so they are that old at most."""
-    return Balance(**await services.store_of(caller).read_balance())
+async def read(caller: CallerHere, services: ServicesHere, account_id: AccountHere = None) -> Balance:
+    """An account's credits. Usage is booked within half a minute, so they are that old at most."""
+    return Balance(**await services.store_of(caller).read_balance(str(account_id) if account_id else None))

@@ -9,7 +9,7 @@ from fastapi import Body, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from webhook.routes.status import LiteLLMState, describe_litellm
-from webhook.services import NO_NUL, CallerHere, ServicesHere
+from webhook.services import NO_NUL, CallerHere, InAccount, ServicesHere
 
 MaxBudget = Annotated[int, Field(ge=0, le=2_147_483_647, description="US cents per budget period.")]
 Limit = Annotated[int, Field(ge=1, le=2_147_483_647)]
@@ -52,6 +52,7 @@ class NewKey(BaseModel):
     tpm_limit: Limit | None = None
     models: Models | None = None
     expires_at: Expiry | None = None
+    account_id: InAccount = None
 
 
 class KeyChange(BaseModel):
@@ -92,6 +93,7 @@ class Key(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     id: UUID
+    account_id: UUID
     name: str
     litellm_key_id: str | None
     state: str
@@ -169,7 +171,7 @@ async def create_key(
 ) -> Key:
     """Create a key. It works once ``sync_status`` is ``synced``, usually within a second."""
     services.need_litellm()
-    row = await services.store_of(caller).create_key(body.model_dump(exclude_none=True))
+    row = await services.store_of(caller).create_key(body.model_dump(mode="json", exclude_none=True))
     services.push_soon(row["account_id"])
     return Key(**row)
 

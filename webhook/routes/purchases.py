@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.flows.checkout import open_checkout
 from core.store.payments import Wish
-from webhook.services import NO_NUL, CallerHere, ServicesHere
+from webhook.services import NO_NUL, AccountHere, CallerHere, InAccount, ServicesHere
 
 SHOWN = 100
 After = Annotated[
@@ -44,6 +44,7 @@ class Purchase(BaseModel):
     package_id: str = Field(min_length=1, max_length=50, pattern=NO_NUL)
     amount: Shown = Field(default=None, description="The price that the buyer was shown.")
     credits: Shown = Field(default=None, description="The credits that the buyer was shown.")
+    account_id: InAccount = None
 
 
 class OpenedCheckout(BaseModel):
@@ -105,7 +106,7 @@ async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> Ope
         services.parts.store,
         services.paystack,
         caller.user_id,
-        Wish(body.package_id, body.amount, body.credits),
+        Wish(body.package_id, body.amount, body.credits, str(body.account_id) if body.account_id else None),
         callback_url=f"{base_url}/checkout/return" if base_url else None,
     )
     return OpenedCheckout(
@@ -119,10 +120,15 @@ async def buy(body: Purchase, caller: CallerHere, services: ServicesHere) -> Ope
 
 
 async def list_transactions(
-    caller: CallerHere, services: ServicesHere, after: After = None, page_size: PageSize = SHOWN
+    caller: CallerHere,
+    services: ServicesHere,
+    after: After = None,
+    page_size: PageSize = SHOWN,
+    account_id: AccountHere = None,
 ) -> Payments:
-    """The caller's payments, newest first, each with the time of every step."""
-    page = await services.store_of(caller).list_transactions(after, page_size)
+    """An account's payments, newest first, each with the time of every step."""
+    account = str(account_id or caller.user_id)
+    page = await services.store_of(caller).list_transactions(account, after, page_size)
     return Payments(transactions=[_payment(row) for row in page.rows], next=page.next("reference"))
 
 

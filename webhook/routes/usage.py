@@ -53,7 +53,9 @@ Model = Annotated[
     str | None, Query(min_length=1, max_length=300, pattern=NO_NUL, description="A model's public name.")
 ]
 KeyId = Annotated[UUID | None, Query(description="One of the account's keys.")]
-AccountId = Annotated[UUID | None, Query(description="For administrators: anybody's usage.")]
+AccountId = Annotated[
+    UUID | None, Query(description="A team of the caller's; for administrators, anybody's account.")
+]
 Form = Annotated[Literal["json", "csv"], Query(alias="format")]
 
 

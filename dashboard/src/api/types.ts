@@ -18,7 +18,7 @@ export interface Key {
   litellm_key_id: string | null;
   key_preview?: string | null;
   state: "placeholder" | "active" | "blocked" | "revoked";
-  blocked_by: "owner" | "administrator" | null;
+  blocked_by: "owner" | "team" | "administrator" | "suspension" | null;
   cap: "wallet" | "fixed";
   max_budget: number | null;
   budget_duration: string | null;
