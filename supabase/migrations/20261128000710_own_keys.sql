@@ -291,7 +291,8 @@ begin
     perform keyfund.refuse(400, 'invalid_cap', 'cap is wallet (then without max_budget) or fixed.');
   end if;
   v_key := keyfund.own_current_key(key_id);
-  if num_nonnulls(update_virtual_key.max_budget, update_virtual_key.rpm_limit, update_virtual_key.tpm_limit,
+  if num_nonnulls(update_virtual_key.max_budget, update_virtual_key.budget_duration, update_virtual_key.rpm_limit,
+      update_virtual_key.tpm_limit, update_virtual_key.models, update_virtual_key.expires_at,
       update_virtual_key.cap) > 0 then
     perform keyfund.act_in(v_key.account_id, 'admin'); -- a team's limits are not its members' own
   end if;

@@ -512,7 +512,15 @@ def test_what_an_admin_blocked_or_limited_its_holder_leaves(db: Connection, owne
     assert key(db, made["id"])["blocked_by"] == "team"
     with refused(403, "role_too_low"):
         by_owner(db, member, "unblock_virtual_key", key_id=made["id"])
-    for limit in ({"rpm_limit": 5}, {"tpm_limit": 5}, {"max_budget": 5}, {"cap": "wallet"}):
+    for limit in (
+        {"rpm_limit": 5},
+        {"tpm_limit": 5},
+        {"max_budget": 5},
+        {"cap": "wallet"},
+        {"budget_duration": "1h"},
+        {"models": ["*"]},
+        {"expires_at": "infinity"},
+    ):
         with refused(403, "role_too_low"):
             by_owner(db, member, "update_virtual_key", key_id=made["id"], **limit)
     assert by_owner(db, member, "update_virtual_key", key_id=made["id"], name="Mine")["name"] == "Mine"
