@@ -139,7 +139,9 @@ async def test_many_creates_at_once_make_one_key(subject: Subject) -> None:
 )
 async def test_a_key_is_changed_as_wanted(subject: Subject, changes: dict[str, Any]) -> None:
     now = datetime.now(UTC)
-    chosen = {name: now + one if isinstance(one, timedelta) else one for name, one in changes.items()}
+    chosen: dict[str, Any] = {
+        name: now + one if isinstance(one, timedelta) else one for name, one in changes.items()
+    }
     key = replace(await subject.key(), **chosen)
     await subject.gateway.update_key(key, new_period="budget_duration" in changes)
     observed = await subject.gateway.read_key(key.key_hash)
