@@ -27,10 +27,10 @@ SIGN_UPS = """
       now() from generate_series(1, %s) n"""
 
 KEYS = f"""
-    insert into public.virtual_keys (id, account_id, user_id, name, litellm_key_id, key_hash, key_preview, state,
-      cap, max_budget, revision, confirmed_revision, confirmed_at, sync_status, last_synced_at)
-    select md5('key ' || k || ' of ' || n)::uuid, md5('account ' || n)::uuid, md5('account ' || n)::uuid, 'Key',
-      s.key,
+    insert into public.virtual_keys (id, account_id, user_id, name, litellm_key_id, key_hash, key_preview,
+      state, cap, max_budget, revision, confirmed_revision, confirmed_at, sync_status, last_synced_at)
+    select md5('key ' || k || ' of ' || n)::uuid,
+      md5('account ' || n)::uuid, md5('account ' || n)::uuid, 'Key', s.key,
       encode(sha256(convert_to(s.key, 'UTF8')), 'hex'), 'sk-...', 'active', 'wallet',
       1000, 1, 1, now(), 'synced', now()
     from generate_series(1, %s) n, generate_series(1, {KEYS_EACH}) k,
