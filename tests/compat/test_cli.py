@@ -19,6 +19,9 @@ MEANT = {
 }
 """Advice that is not followed, and why."""
 
+UNINDEXED = ("`orders_rate_id_fkey`", "`transactions_order_fkey`")
+"""Foreign keys without an index: orders and rates are never changed or deleted, so nobody looks that way."""
+
 
 def advice(cli: Cli, database: Database) -> list[dict[str, object]]:
     words = ["db", "advisors", "--type", "all", "--level", "info", "--output-format", "json"]
@@ -55,8 +58,8 @@ def test_a_push_applies_every_file_and_a_second_one_finds_nothing_to_do(cli: Cli
 def test_the_advisors_find_nothing_that_is_not_meant(cli: Cli, project: Database) -> None:
     supabase.apply_migrations(project.url(), MIGRATIONS)
     exposed(project)
-    unexpected = [one["detail"] for one in advice(cli, project) if one["name"] not in MEANT]
-    assert unexpected == []
+    unexpected = [str(one["detail"]) for one in advice(cli, project) if one["name"] not in MEANT]
+    assert [one for one in unexpected if not any(name in one for name in UNINDEXED)] == []
 
 
 @pytest.mark.parametrize("project", ["open"], indirect=True)
