@@ -50,7 +50,7 @@ def looker_of(scene: Scene, workers: tuple[Actor, Actor]) -> Actor:
         row = scene.db.execute(LOOKER).fetchone()
         return by_pid.get(row[0]) if row else None
 
-    until(lambda: looks() is not None, seconds=20, what="one of them looks")
+    until(lambda: looks() is not None, seconds=60, what="one of them looks")
     found = looks()
     assert found is not None
     return found
