@@ -100,8 +100,10 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(scene: Scene) -> Pair:
-    return Pair(scene.actor("webhook").start(), scene.actor("worker").start())
+def pair(scene: Scene) -> Iterator[Pair]:
+    """They go with this module: a worker that stays would look for what others are to find."""
+    with closing(scene.actor("webhook").start()) as webhook, closing(scene.actor("worker").start()) as worker:
+        yield Pair(webhook, worker)
 
 
 @pytest.fixture(autouse=True)

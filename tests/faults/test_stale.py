@@ -123,7 +123,7 @@ def stop_in_the_middle(scene: Scene, stale: Actor, people: list[tuple[User, Json
     held = stale.litellm
     until(
         lambda: sum(one.fault == "Late" for one in held.seen) == len(RACES),
-        seconds=30,
+        seconds=20,
         what="every write is on its way",
     )
     stale.freeze()
