@@ -108,12 +108,17 @@ class Bare:
         return [name for (name,) in rows]
 
     def rows_of_others(self, attacker: User | None = None) -> dict[str, list[Json]]:
-        """Every row of every table that is not the attacker's own."""
+        """Every row of every table that is neither the attacker's own nor of a team that they made."""
+        own = self.accounts_of(attacker) if attacker else set()
         seen: dict[str, list[Json]] = {}
         for table in self.tables():
             rows = self.db.execute(f"select to_jsonb(t) from {table} t order by 1".encode()).fetchall()
-            seen[table] = [row for (row,) in rows if attacker is None or attacker.id not in owners(row)]
+            seen[table] = [row for (row,) in rows if own.isdisjoint(owners(row))]
         return seen
+
+    def accounts_of(self, user: User) -> set[str]:
+        made = "select account_id::text from public.members where user_id = %s and role = 'owner'"
+        return {user.id, *(account_id for (account_id,) in self.db.execute(made, [user.id]))}
 
     def key(self, user: User, **limits: object) -> Json:
         answer = self.rpc(user, "create_virtual_key", name="Key", **limits)
