@@ -143,7 +143,7 @@ def opens_all(models: Sequence[str]) -> bool:
 
 
 def any_model_of(models: Sequence[str]) -> str | None:
-    """One model by its name that a key with this list may use; None: the list names none by itself."""
+    """The name of one model that a key with this list may use; None: the list has only patterns."""
     return next((name for name in models if "*" not in name), None)
 
 
