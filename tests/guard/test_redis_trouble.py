@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -139,15 +140,17 @@ def test_a_caller_who_hangs_up_before_redis_answers_leaves_nothing_held(
     shared.ask("cut", ids=names)
     server.tell("CLIENT UNPAUSE")
 
-    def all_is_back() -> bool:
-        answers = shared.admit(*[person.picture() for _ in range(3)])
-        shared.end(*answers)
-        return let_through(answers) == 3
-
-    assert eventually(all_is_back, seconds=30)
+    assert eventually(partial(all_is_free, shared, person), seconds=30)
 
 
-def test_without_redis_every_call_is_refused_and_afterwards_none(
+def all_is_free(desk: Worker, person: Person) -> bool:
+    """Whether a wallet for three calls lets three through: nothing else holds a part of it."""
+    answers = desk.admit(*[person.picture() for _ in range(4)])
+    desk.end(*answers)
+    return let_through(answers) == 3
+
+
+def test_without_redis_every_call_is_refused_and_nothing_is_held_afterwards(
     shared: Worker, server: Valkey, person: Person
 ) -> None:
     with server.locked():
@@ -155,9 +158,8 @@ def test_without_redis_every_call_is_refused_and_afterwards_none(
             person.chat(1), person.call("acompletion", {"model": "free", "messages": HELLO})
         )
         assert {(answer["status"], answer["type"]) for answer in answers} == {(503, "guard_failed")}
-    answers = shared.admit(*[person.picture() for _ in range(4)])
-    assert let_through(answers) == 3
-    shared.end(*answers)
+    # A connection that was thrown out may cost one call more.
+    assert eventually(partial(all_is_free, shared, person), seconds=30)
 
 
 def test_a_cluster_holds_wallet_cap_and_places_too(clustered: Worker) -> None:

@@ -19,6 +19,9 @@ STATE = {
     "ledger": "select id, delta, cause from public.credit_ledger where user_id = %s order by id",
     "orders": "select id, reference, status, amount, credits from public.transactions where user_id = %s "
     "order by id",
+    "teams": "select m.*, t.name, t.credits from public.members m join public.teams t on t.id = m.account_id "
+    "where m.account_id in (select account_id from public.members where user_id = %s) order by 1, 2",
+    "invitations": "select * from public.invitations where invited_by = %s order by id",
 }
 
 

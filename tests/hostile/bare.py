@@ -149,6 +149,6 @@ def owners(row: Json) -> set[str]:
 def unbalanced(db: Connection) -> list[tuple[object, ...]]:
     """Accounts whose credits are not the sum of their ledger."""
     return db.execute(
-        "select p.id, p.credits from public.profiles p left join public.credit_ledger l on l.user_id = p.id "
+        "select p.id, p.credits from public.profiles p left join public.credit_ledger l on l.account_id = p.id "
         "group by p.id having p.credits <> coalesce(sum(l.delta), 0)"
     ).fetchall()

@@ -57,11 +57,23 @@ ROUTES: dict[str, list[tuple[str, Body]]] = {
     "GET /api/admin/resync": [("?account_id={account}", None)],
     "GET /api/status": [("?account_id={account}", None)],
 }
-"""By route: what is asked, as a query and a body. `{key}`, `{account}` and `{reference}` are filled in."""
+"""By route: what is asked, as a query and a body; `{key}` and the other fields of `Ids` are filled in."""
 
 REASON = {"reason": "it is mine"}
 RPCS: dict[str, list[dict[str, Any]]] = {
-    "create_virtual_key": [{"name": "x", "user_id": "{account}"}],
+    "own_accounts": [{}, {"least_role": "owner"}],
+    "list_account_keys": [{"account_id": "{team}"}, {"account_id": "{account}"}, {"after_key": "{key}"}],
+    "create_team": [{"name": "{team}"}],
+    "invite_member": [
+        {"account_id": "{team}", "email": "stranger@example.com"},
+        {"account_id": "{account}", "email": "stranger@example.com", "role": "owner"},
+    ],
+    "cancel_invitation": [{"invitation_id": "{invitation}"}],
+    "accept_invitation": [{"token": "{invitation}"}],
+    "change_role": [{"account_id": "{team}", "user_id": "{account}", "role": "member"}],
+    "remove_member": [{"account_id": "{team}", "user_id": "{account}"}],
+    "leave_team": [{"account_id": "{team}"}, {"account_id": "{account}"}],
+    "create_virtual_key": [{"name": "x", "user_id": "{account}"}, {"name": "x", "account_id": "{team}"}],
     "update_virtual_key": [{"key_id": "{key}"}, {"key_id": "{key}", "max_budget": 1}],
     "block_virtual_key": [{"key_id": "{key}"}],
     "unblock_virtual_key": [{"key_id": "{key}"}],
@@ -69,17 +81,19 @@ RPCS: dict[str, list[dict[str, Any]]] = {
     "resync_virtual_key": [{"key_id": "{key}"}],
     "rotate_virtual_key": [{"key_id": "{key}"}, {"key_id": "{key}", "overlap_seconds": 0}],
     "is_administrator": [{}],
-    "read_balance": [{}, {"account_id": "{account}"}],
+    "read_balance": [{}, {"account_id": "{account}"}, {"account_id": "{team}"}],
     "read_daily_balances": [
         {"start_date": "2026-11-01", "end_date": "2026-11-20"},
         {"account_id": "{account}"},
+        {"account_id": "{team}"},
     ],
-    "read_key_periods": [{}, {"account_id": "{account}"}],
+    "read_key_periods": [{}, {"account_id": "{account}"}, {"account_id": "{team}"}],
     "read_own_backlog": [{}, {"account_id": "{account}"}],
     "read_receipt": [{"reference": "{reference}"}],
     "read_usage": [
         {},
         {"account_id": "{account}"},
+        {"account_id": "{team}"},
         {"account_id": "{account}", "start_date": "2026-12-01", "end_date": "2026-11-01"},
         {"key_id": "{key}"},
     ],
@@ -121,9 +135,11 @@ class Ids:
     key: str
     account: str
     reference: str
+    team: str
+    invitation: str
 
     def fill(self, text: str) -> str:
-        return text.format(key=self.key, key_id=self.key, account=self.account, reference=self.reference)
+        return text.format(**vars(self), key_id=self.key)
 
     def fill_all(self, body: Body) -> Body:
         if body is None:
@@ -132,7 +148,7 @@ class Ids:
 
     def forget(self, text: str) -> str:
         """An answer without what the question told it."""
-        for one in (self.key, self.account, self.reference):
+        for one in vars(self).values():
             text = text.replace(one, "…")
         return text
 
@@ -149,13 +165,20 @@ def theirs(scene: Scene, world: World) -> Ids:
         [scene.victim.id],
     )
     (reference,) = cursor.fetchall()[0]
-    return Ids(scene.victim_key, scene.victim.id, reference)
+
+    def made(function: str, **arguments: str) -> str:
+        return str(world.rest(scene.victim, "POST", f"/rpc/{function}", json=arguments).json()["id"])
+
+    team = made("create_team", name="Theirs")
+    invitation = made("invite_member", account_id=team, email="third@example.com")
+    return Ids(scene.victim_key, scene.victim.id, reference, team, invitation)
 
 
 @pytest.fixture
 def nobody_s(theirs: Ids) -> Ids:
     made_up = uuid4().hex
-    return Ids(str(uuid4()), str(uuid4()), theirs.reference[: -len(made_up)] + made_up)
+    reference = theirs.reference[: -len(made_up)] + made_up
+    return Ids(str(uuid4()), str(uuid4()), reference, str(uuid4()), str(uuid4()))
 
 
 def test_every_route_and_every_function_of_signed_in_people_has_its_line(scene: Scene) -> None:

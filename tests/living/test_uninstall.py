@@ -16,7 +16,7 @@ from tests.living import catalogue
 from tests.living.conftest import Begun
 from tests.living.project import ALL, BESIDE, BY_NAME, FIXTURES, Living, keyfund, push, sign_up
 from tests.sql.acting import rows, value
-from tests.support import Database, as_role, eventually, sign_up_at
+from tests.support import Connection, Database, as_role, eventually, sign_up_at
 
 
 def installed(
@@ -162,6 +162,8 @@ def test_keys_are_blocked_in_litellm_and_a_worker_has_to_be_stopped_first(
         for part in ("worker", "webhook"):
             stack.stop_part(part)
         with psycopg.connect(stack.address.url(SUPERUSER, "keyfund"), autocommit=True) as db:
+            # The database still answers the stopped worker's last look, and notes it.
+            assert eventually(lambda: not looks(db), seconds=20)
             db.execute("update keyfund.workers set last_seen = now() - interval '1 hour'")
             stack.stop_part("litellm")
             assert "--hand-over" in leave(stack, tmp_path / "b", status=2)
@@ -169,6 +171,15 @@ def test_keys_are_blocked_in_litellm_and_a_worker_has_to_be_stopped_first(
             assert "1 keys were blocked in LiteLLM" in leave(stack, tmp_path / "c", status=0)
             assert db.execute("select to_regnamespace('keyfund')").fetchone() == (None,)
         assert models(stack, string) in (401, 403)
+
+
+def looks(db: Connection) -> bool:
+    """Whether a worker's look is still being answered."""
+    cursor = db.execute(
+        "select exists (select from pg_stat_activity where state = 'active' and query like '%look_for_work%' "
+        "and pid <> pg_backend_pid())"
+    )
+    return cursor.fetchall() == [(True,)]
 
 
 def models(stack: Stack, key: str) -> int:
