@@ -38,11 +38,17 @@ class TransientError(KeyfundError):
 
 
 class RefusedError(KeyfundError):
-    """The other side understood and said no: the same request will be refused again. Record it and stop."""
+    """The other side understood and said no: the same request will be refused again. Record it and stop.
 
-    def __init__(self, code: str, message: str, *, status: int = 400) -> None:
+    ``status`` is what we answer over HTTP, ``vendor_status`` what LiteLLM or Paystack answered us.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int = 400, vendor_status: int | None = None
+    ) -> None:
         super().__init__(code, message)
         self.status = status
+        self.vendor_status = vendor_status
 
 
 class NotConfiguredError(KeyfundError):

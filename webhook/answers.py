@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import KeyfundError, NotConfiguredError, RefusedError, TransientError
 from core.logs import get_logger
+from core.refusals import REFUSALS
 
 log = get_logger()
 LARGEST_BODY = 1024 * 1024  # no event of Paystack's ever gets there
@@ -36,6 +37,11 @@ def error_answer(status: int, code: str, message: str, headers: dict[str, str] |
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)
 
 
+def refusal_answer(code: str, *values: object, headers: dict[str, str] | None = None) -> JSONResponse:
+    refusal = REFUSALS[code]
+    return error_answer(refusal.status, code, refusal.say(*values), headers)
+
+
 def install(app: FastAPI) -> None:
     """Give every kind of error its answer, and every answer its headers."""
     app.add_exception_handler(KeyfundError, _answer_own)
@@ -60,7 +66,7 @@ class LimitedBodies:
             message = await receive()
             size += len(message.get("body", b""))
             if size > LARGEST_BODY:
-                raise HTTPException(413, "A body has at most 1 MiB.")
+                raise HTTPException(413, REFUSALS["too_large"].say())
             return message
 
         await self.app(scope, limited, send)
@@ -99,14 +105,14 @@ async def _answer_own(request: Request, error: Exception) -> Response:
 async def _answer_invalid(_request: Request, error: Exception) -> Response:
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     places = (".".join(str(part) for part in one["loc"][1:]) + ": " + one["msg"] for one in problems)
-    return error_answer(422, "invalid_request", "; ".join(places) or "The request is not valid.")
+    return refusal_answer("invalid_request", "; ".join(places) or "The request is not valid.")
 
 
 async def _answer_http(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 400:  # FastAPI's own, of a body that is no text: it calls other bad JSON 422
-        return error_answer(422, "invalid_request", "The body is not JSON.")
+        return refusal_answer("invalid_request", REFUSALS["invalid_body"].say())
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "invalid_request")
     return error_answer(error.status_code, code, str(error.detail), dict(error.headers or {}))
@@ -115,6 +121,4 @@ async def _answer_http(_request: Request, error: Exception) -> Response:
 async def _answer_bug(request: Request, error: Exception) -> Response:
     log.error("http.bug", path=request.url.path, exc_info=error)
     # The headers, because nothing that was added to the application is around this answer.
-    return error_answer(
-        500, "internal_error", "Something went wrong here. It has been logged.", dict(HEADERS)
-    )
+    return refusal_answer("internal_error", headers=dict(HEADERS))

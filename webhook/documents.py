@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from core.refusals import REFUSALS
 from webhook import examples
 from webhook.answers import ErrorAnswer
 from webhook.examples import Json
@@ -19,82 +20,18 @@ TAGS = [
     {"name": "health", "description": "For load balancers and operators."},
 ]
 
-ERRORS: dict[str, tuple[int, str]] = {
-    "invalid_name": (400, "A name has between 1 and 100 characters."),
-    "invalid_cap": (400, "cap is wallet (then without max_budget) or fixed."),
-    "invalid_expires_at": (
-        400,
-        "expires_at is a time in the future, at most ten years from now, or infinity: never.",
-    ),
-    "model_not_allowed": (400, "Keys may not use these models here: gpt-4o."),
-    "beyond_ceiling": (400, "Highest allowed here: rpm_limit 60."),
-    "invalid_range": (400, "start_date is not after end_date, and at most 366 days are told at once."),
-    "too_many_rows": (400, "More than 50,000 rows: ask for fewer days."),
-    "invalid_body": (400, "The body is not JSON."),
-    "invalid_event": (400, "The body is not an event."),
-    "incomplete_body": (400, "The sender went away."),
-    "reason_missing": (400, "Say why: the reason is kept."),
-    "paystack_http_400": (400, "Paystack refused with 400."),
-    "not_signed_in": (401, "Sign in first."),
-    "bad_signature": (401, "The signature does not fit the body."),
-    "account_deleted": (403, "This account does not exist any more."),
-    "account_suspended": (403, "This account is suspended. Ask the people who run this service."),
-    "blocked_by_administrator": (
-        403,
-        "An administrator blocked this key; only an administrator can unblock it.",
-    ),
-    "key_of_another": (403, "Only the person who holds a key gets a new string for it."),
-    "role_too_low": (403, "Only owners and admins of the team may do this."),
-    "not_an_administrator": (403, "Only an administrator may do this."),
-    "key_not_found": (404, "There is no such key."),
-    "account_not_found": (404, "There is no such account."),
-    "model_not_found": (404, "LiteLLM offers no such model."),
-    "package_not_found": (404, "There is no such package on sale."),
-    "payment_not_found": (404, "There is no such payment."),
-    "credit_value_differs": (409, "CREDIT_VALUE_CENTS is 3 here, but the database was set up with 2."),
-    "email_missing": (
-        409,
-        "Add an e-mail address to your account first: the payment's receipt is sent there.",
-    ),
-    "key_revoked": (409, "This key is revoked for good. Create a new one."),
-    "key_not_synced": (409, "LiteLLM does not know this key yet: there is nothing to replace."),
-    "key_retiring": (
-        409,
-        "This is the former string of a rotated key: change the key itself, or revoke this one.",
-    ),
-    "rotation_under_way": (
-        409,
-        "A former string of this key is still alive: revoke it, or wait until it retires.",
-    ),
-    "payment_disputed": (409, "This payment is given back through its dispute, or was."),
-    "too_many_keys": (409, "An account has at most 1000 keys. Revoke one first."),
-    "price_changed": (409, "This package has changed: it is now 500 credits for NGN 16,000.00."),
-    "fee_unknown": (
-        409,
-        "Ask Paystack first who bore the fee: nothing is withheld before that is known.",
-    ),
-    "payment_not_credited": (409, "The payment has not arrived yet."),
-    "payment_not_paid": (409, "Nothing was paid for this order."),
-    "nothing_to_decide": (409, "No payment with this reference waits for a decision."),
-    "too_large": (413, "A body has at most 1 MiB."),
-    "invalid_request": (422, "max_budget: Input should be a valid integer"),
-    "too_many_orders": (
-        429,
-        "Too many orders were opened and not paid. Pay one of them, or try again later.",
-    ),
-    "too_many_creations": (429, "Too many keys were made within an hour. Try again later."),
-    "too_many_rotations": (429, "Keys were rotated too often within an hour. Try again later."),
-    "too_many_changes": (429, "Keys were changed too often within an hour. Try again later."),
-    "too_many_unblocks": (429, "Keys were unblocked too often within an hour. Try again later."),
-    "too_many_resyncs": (429, "Keys were synced again too often within an hour. Try again later."),
-    "too_many_calls": (429, "At most 300 calls a minute. Try again in 3 s."),
-    "database_unavailable": (503, "The database cannot be reached."),
-    "litellm_not_configured": (503, "LiteLLM is not configured here."),
-    "litellm_unreachable": (503, "LiteLLM cannot be reached."),
-    "paystack_not_configured": (503, "Payments are switched off here."),
-    "paystack_unreachable": (503, "Paystack cannot be reached."),
+VALUES: dict[str, tuple[object, ...]] = {
+    "beyond_ceiling": ("60 requests per minute",),
+    "credit_value_differs": (3, 2),
+    "duration_beyond_ceiling": ("30d",),
+    "invalid_request": ("max_budget: Input should be a valid integer",),
+    "model_not_allowed": ("gpt-4o",),
+    "paystack_refused": (400,),
+    "price_changed": (500, "NGN 16,000.00"),
+    "too_many_calls": (300, 3),
+    "too_many_keys": (1000,),
 }
-"""By code: its status, and a sentence as people get it. Codes never change; clients may match them."""
+"""By code: what its sentence is filled in with in the examples."""
 
 REASONS = {
     400: "Understood, but not possible like this.",
@@ -112,6 +49,9 @@ OPEN = ("too_many_calls", "database_unavailable")
 SIGNED_IN = ("not_signed_in", *OPEN)
 BODY = ("too_large", "invalid_request")
 ACCOUNT = ("account_suspended", "account_deleted")
+LIMITS = (
+    "invalid_name", "beyond_ceiling", "duration_beyond_ceiling", "model_not_allowed", "invalid_expires_at",
+)  # fmt: skip
 TEAM = ("account_not_found", "role_too_low")
 PAYSTACK = ("paystack_not_configured", "paystack_unreachable")
 ADMINISTRATOR = (*SIGNED_IN, "not_an_administrator")
@@ -137,7 +77,7 @@ class Document:
 
     def options(self) -> Json:
         """Arguments for ``add_api_route``."""
-        statuses = sorted({ERRORS[code][0] for code in self.errors})
+        statuses = sorted({REFUSALS[code].status for code in self.errors})
         responses: dict[int | str, Json] = {
             one: {"model": ErrorAnswer, "description": REASONS[one]} for one in statuses
         }
@@ -165,8 +105,12 @@ class Document:
             operation.setdefault("parameters", []).append(self.header)
 
     def _refusals(self, status: int) -> Json:
-        codes = [(code, ERRORS[code][1]) for code in self.errors if ERRORS[code][0] == status]
-        return {code: {"value": {"error": {"code": code, "message": message}}} for code, message in codes}
+        codes = [code for code in self.errors if REFUSALS[code].status == status]
+        return {code: {"value": {"error": {"code": code, "message": _example(code)}}} for code in codes}
+
+
+def _example(code: str) -> str:
+    return REFUSALS[code].say(*VALUES.get(code, ()))
 
 
 class Described(FastAPI):
@@ -209,8 +153,7 @@ DOCUMENTS: dict[str, Document] = {
         "Create a key",
         examples.PENDING,
         (
-            *SIGNED_IN, *BODY, *ACCOUNT, "account_not_found", "invalid_name", "beyond_ceiling",
-            "model_not_allowed", "invalid_expires_at", "too_many_keys", "too_many_creations",
+            *SIGNED_IN, *BODY, *ACCOUNT, *LIMITS, "account_not_found", "too_many_keys", "too_many_creations",
             "litellm_not_configured",
         ),
         request={
@@ -226,8 +169,8 @@ DOCUMENTS: dict[str, Document] = {
         "Change, block or unblock a key",
         examples.PENDING,
         (
-            *SIGNED_IN, *BODY, "blocked_by_administrator", "account_suspended", "role_too_low",
-            "invalid_name", "invalid_cap", "beyond_ceiling", "model_not_allowed", "invalid_expires_at",
+            *SIGNED_IN, *BODY, *LIMITS, "blocked_by_administrator", "account_suspended", "holder_suspended",
+            "role_too_low", "invalid_cap",
             "key_not_found", "key_revoked", "key_retiring", "account_deleted", "too_many_changes",
             "too_many_unblocks",
         ),
@@ -270,7 +213,7 @@ DOCUMENTS: dict[str, Document] = {
         "Order a package",
         examples.CHECKOUT,
         (
-            *SIGNED_IN, *BODY, *ACCOUNT, *TEAM, *PAYSTACK, "paystack_http_400", "package_not_found",
+            *SIGNED_IN, *BODY, *ACCOUNT, *TEAM, *PAYSTACK, "paystack_refused", "package_not_found",
             "email_missing", "too_many_orders", "price_changed",
         ),
         request={"package_id": "starter-ngn", "amount": 1_600_000, "credits": 500},
@@ -313,14 +256,14 @@ DOCUMENTS: dict[str, Document] = {
     "POST /api/admin/payments/{reference}/retry": Document(
         "Do a payment's steps again",
         examples.DETAIL,
-        (*ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "payment_not_found", "fee_unknown"),
+        (*ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_refused", "payment_not_found", "fee_unknown"),
         request={"step": "verified"},
     ),
     "POST /api/admin/payments/{reference}/refund": Document(
         "Have Paystack give a payment back",
         examples.DETAIL,
         (
-            *ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_http_400", "reason_missing", "payment_not_found",
+            *ADMINISTRATOR, *BODY, *PAYSTACK, "paystack_refused", "reason_missing", "payment_not_found",
             "payment_not_paid", "payment_disputed", "nothing_to_decide", "fee_unknown",
         ),
         request={"reason": "paid twice"},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from core.domain.payments import Event, Provider
 from core.errors import KeyfundError, RefusedError, TransientError
 from core.logs import get_logger
+from core.refusals import unavailable
 from core.store import ServiceStore
 from core.store.payments import ClaimedEvent, Delivery
 
@@ -97,9 +98,7 @@ class Inbox:
 
 
 def _too_slow() -> TransientError:
-    return TransientError(
-        "database_unavailable", "The database does not keep up.", outcome_unknown=True, retry_after_seconds=5
-    )
+    return unavailable("database_unavailable", outcome_unknown=True, retry_after_seconds=5)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

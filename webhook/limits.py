@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import KeyfundError
 from core.metrics import LIMITED
-from webhook.answers import error_answer
+from webhook.answers import refusal_answer
 
 MOST_BUCKETS = 10_000  # about a megabyte; whoever is forgotten merely begins with a full bucket again
 FREE = {"/webhooks/paystack", "/payment-webhook", "/healthz", "/readyz"}
@@ -66,8 +66,8 @@ class RateLimits:
 
     def _refusal(self, wait_seconds: float) -> ASGIApp:
         seconds = math.ceil(wait_seconds)
-        message = f"At most {self.per_minute} calls a minute. Try again in {seconds} s."
-        return error_answer(429, "too_many_calls", message, {"retry-after": str(seconds)})
+        headers = {"retry-after": str(seconds)}
+        return refusal_answer("too_many_calls", self.per_minute, seconds, headers=headers)
 
 
 def is_free(path: str) -> bool:

@@ -12,10 +12,10 @@ from fastapi.security import HTTPBearer
 from pydantic import Field
 
 from core.assembly import Assembly
-from core.errors import NotConfiguredError
 from core.flows.settle import Settled, Settler
 from core.logs import get_logger
 from core.payments.paystack import Paystack
+from core.refusals import switched_off
 from core.store import CallerStore
 from webhook.inbox import Inbox
 from webhook.strict import refuse_unknown
@@ -96,18 +96,18 @@ class Services:
     @property
     def paystack(self) -> Paystack:
         if self.parts.paystack is None:
-            raise NotConfiguredError("paystack_not_configured", "Payments are switched off here.")
+            raise switched_off("paystack_not_configured")
         return self.parts.paystack
 
     @property
     def settler(self) -> Settler:
         if self.parts.settler is None:
-            raise NotConfiguredError("paystack_not_configured", "Payments are switched off here.")
+            raise switched_off("paystack_not_configured")
         return self.parts.settler
 
     def need_litellm(self) -> None:
         if self.parts.litellm is None:
-            raise NotConfiguredError("litellm_not_configured", "LiteLLM is not configured here.")
+            raise switched_off("litellm_not_configured")
 
     def store_of(self, caller: Caller) -> CallerStore:
         """Supabase as this caller sees it."""

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import jwt
 
-from core.errors import RefusedError, TransientError
+from core.errors import RefusedError
+from core.refusals import refused, unavailable
 from core.settings import Settings
 
 ASYMMETRIC = ["ES256", "RS256", "EdDSA"]
@@ -98,7 +99,7 @@ class TokenVerifier:
                 if self._must_ask(key_id):
                     await self._fetch_keys()
         if self._read_at is None:
-            raise TransientError("keys_unavailable", "Sign-ins cannot be checked at the moment.")
+            raise unavailable("keys_unavailable")
         if not isinstance(key_id, str) or key_id not in self._keys:
             raise jwt.InvalidKeyError
         return self._keys[key_id]
@@ -134,4 +135,4 @@ def _read_key(published: Any) -> jwt.PyJWK | None:
 
 
 def _not_signed_in() -> RefusedError:
-    return RefusedError("not_signed_in", "Sign in first.", status=401)
+    return refused("not_signed_in")

@@ -15,9 +15,10 @@ from typing import Protocol
 
 from core.domain.drift import DriftReport, HeldKey, ListedKey, ListedPage, compare, extra
 from core.domain.keys import KeyState, ObservedUser
-from core.errors import KeyfundError, RefusedError, TransientError
+from core.errors import KeyfundError, RefusedError
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
+from core.refusals import unavailable
 from core.store import ServiceStore
 from core.store.drift import OpenDrift
 
@@ -109,7 +110,7 @@ def sorted_keys(page: ListedPage, report: DriftReport) -> list[ListedKey]:
     keys = [key for key in page.keys if HASH.fullmatch(key.key_hash)]
     report.others += len(page.keys) - len(keys)
     if any(one.key_hash >= two.key_hash for one, two in pairwise(keys)):
-        raise TransientError("litellm_unsorted", "LiteLLM did not list its keys in order.")
+        raise unavailable("litellm_unsorted")
     return keys
 
 

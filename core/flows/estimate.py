@@ -11,9 +11,10 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from core.domain.usage import Estimate, FlatRate, Question
-from core.errors import KeyfundError, NotConfiguredError, RefusedError, TransientError
+from core.errors import KeyfundError, RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
+from core.refusals import REFUSALS, switched_off, unavailable
 
 log = get_logger()
 ASK_SECONDS = 3.0  # an estimate that comes late is of no use; LiteLLM's first one takes it a second or two
@@ -28,7 +29,8 @@ class UnknownModelError(RefusedError):
     """LiteLLM answers, and offers no such model."""
 
     def __init__(self) -> None:
-        super().__init__("model_not_found", "LiteLLM offers no such model.", status=404)
+        refusal = REFUSALS["model_not_found"]
+        super().__init__("model_not_found", refusal.say(), status=refusal.status)
 
 
 class Kept:
@@ -87,7 +89,7 @@ class Estimator:
             TransientError: it does not answer, and never has.
         """
         if self._litellm is None:
-            raise NotConfiguredError("litellm_not_configured", "LiteLLM is not configured here.")
+            raise switched_off("litellm_not_configured")
         if self._clock() - self._models_at > MODELS_SECONDS and not self._is_left_alone:
             try:
                 async with asyncio.timeout(ASK_SECONDS):
@@ -97,7 +99,7 @@ class Estimator:
                 self._failed_at = self._clock()
                 log.warning("usage.models_not_read", error=str(error) or "took too long")
         if self._models is None:
-            raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.")
+            raise unavailable("litellm_unreachable")
         return self._models
 
     async def estimate(self, question: Question) -> Estimate:

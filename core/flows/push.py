@@ -24,6 +24,7 @@ from core.errors import KeyfundError, RefusedError, TransientError
 from core.gateways.litellm import LiteLLM
 from core.logs import get_logger
 from core.metrics import KEYS, PUSHES
+from core.refusals import refused, unavailable
 from core.store import ServiceStore
 
 log = get_logger()
@@ -117,7 +118,7 @@ class _Attempt:
             if not self._lease.used:
                 raise
             # What was sent may land after another's: whoever has the lease now has to read it all again.
-            ended = TransientError("lease_ended", "The lease ended during the push.", outcome_unknown=True)
+            ended = unavailable("lease_ended", outcome_unknown=True)
             return await self._fail("unknown", ended, results)
         except TransientError as error:
             kind = "unknown" if error.outcome_unknown else "transient"
@@ -189,7 +190,7 @@ class _Attempt:
             await self._litellm.write_wallet(self._push.user_id, budget, *limits)
             user = await self._litellm.read_user(self._push.user_id)
         if user is None or not holds_wallet(user, budget, *limits):
-            raise RefusedError("litellm_wallet_differs", "LiteLLM shows another wallet than it was given.")
+            raise refused("litellm_wallet_differs")
         return user
 
     async def _decide_budget(self, user: ObservedUser | None) -> int:
@@ -293,10 +294,7 @@ class _Attempt:
     async def _create(self, key: WantedKey) -> ObservedKey:
         if key.confirmed:
             # Created again it would come back with its spend forgotten, and a string is never used twice.
-            raise RefusedError(
-                "litellm_key_vanished",
-                "LiteLLM lost this key: rotate it, and it keeps its name and limits, or create a new one.",
-            )
+            raise refused("litellm_key_vanished")
         self._lease.check()
         # A revoked key whose create may still be on its way is made, blocked: a late one changes nothing.
         await self._litellm.create_key(key)
@@ -320,7 +318,7 @@ class _Attempt:
     async def _read_back(self, key: WantedKey) -> ObservedKey:
         observed = await self._litellm.read_key(key.key_hash)
         if observed is None:
-            raise TransientError("litellm_key_missing", "LiteLLM does not show the key it was just given.")
+            raise unavailable("litellm_key_missing")
         return observed
 
     # ----------------------------------------------------------------- effect

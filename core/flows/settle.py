@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.domain.payments import Bearer, Credit, Kind, Observe, Order, Review, borne_fee, judge
-from core.errors import KeyfundError, TransientError
+from core.errors import KeyfundError
 from core.flows.push import Pusher
 from core.logs import get_logger
 from core.metrics import SETTLED
 from core.payments.paystack import Paystack
+from core.refusals import unavailable
 from core.settings import PaystackMode
 from core.store import ServiceStore
 from core.store.payments import ClaimedEvent, Measured
@@ -88,9 +89,7 @@ class Settler:
         settled = await self.settle(event.reference, event)
         if settled is Settled.NOT_PAID:
             # Signed "success", but verify does not say so (yet): ask again rather than forget it.
-            raise TransientError(
-                "payment_not_confirmed", "Paystack's verification does not confirm the event yet."
-            )
+            raise unavailable("payment_not_confirmed")
         return settled
 
     async def settle(self, reference: str, event: ClaimedEvent | None = None) -> Settled:

@@ -15,6 +15,7 @@ from core.domain.pushes import Spender
 from core.domain.usage import KeySpend
 from core.errors import RefusedError, TransientError
 from core.http import retry_after_seconds
+from core.refusals import REFUSALS, refused, unavailable
 
 Json = dict[str, Any]
 BUDGET_OWNER = re.compile(r"\b(Key|User)=")
@@ -24,7 +25,8 @@ class BudgetRefusedError(RefusedError):
     """A budget is used up; ``owner`` is Key or User."""
 
     def __init__(self, owner: str) -> None:
-        super().__init__("litellm_budget_exceeded", "The budget is used up.", status=422)
+        refusal = REFUSALS["litellm_budget_exceeded"]
+        super().__init__("litellm_budget_exceeded", refusal.say(), status=refusal.status)
         self.owner = owner
 
 
@@ -32,11 +34,8 @@ class WrongCredentialsError(TransientError):
     """LiteLLM does not accept the key of this call."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "litellm_unauthorised",
-            "LiteLLM does not accept our key: check LITELLM_MASTER_KEY.",
-            retry_after_seconds=30,
-        )
+        code = "litellm_unauthorised"
+        super().__init__(code, REFUSALS[code].say(), retry_after_seconds=30)
 
 
 class ForbiddenError(WrongCredentialsError):
@@ -126,7 +125,7 @@ def _time(value: object) -> datetime | None:
 def check_about(have: object, wanted: str) -> None:
     """A document about something else is not LiteLLM's answer: what it lacks means nothing."""
     if have != wanted:
-        raise rubbish()
+        raise unreadable()
 
 
 # ------------------------------------------------------------------------ errors
@@ -138,7 +137,7 @@ def read_answer(response: httpx.Response) -> Json:
     body = _json(response)
     if response.is_success:
         if body is None:
-            raise rubbish()
+            raise unreadable()
         return body
     if _error_type(body) == "budget_exceeded":
         # By its type, never by its status: that is configurable.
@@ -149,19 +148,17 @@ def read_answer(response: httpx.Response) -> Json:
     if status == 401:
         raise WrongCredentialsError
     if status in (408, 429) or status >= 500 or status < 400:
-        raise TransientError(
-            f"litellm_http_{status}",
-            f"LiteLLM answered {status}.",
+        raise unavailable(
+            "litellm_failed",
+            status,
             # The answer of a gateway in between says nothing of what LiteLLM does with the request.
             outcome_unknown=status in (408, 500, 502, 504),
             retry_after_seconds=retry_after_seconds(response),
         )
     if not _is_its_own(body):
         # A 404 of some ingress taken for "no such user" would begin an epoch and charge the spend again.
-        raise TransientError(
-            "litellm_not_itself", f"Something in front of LiteLLM answered {status}.", outcome_unknown=True
-        )
-    raise RefusedError(f"litellm_http_{status}", f"LiteLLM refused with {status}.", status=status)
+        raise unavailable("litellm_not_itself", status, outcome_unknown=True)
+    raise refused("litellm_refused", status, vendor_status=status)
 
 
 def _is_its_own(body: Json | None) -> bool:
@@ -169,11 +166,9 @@ def _is_its_own(body: Json | None) -> bool:
     return body is not None and ("error" in body or body.get("detail", "Not Found") != "Not Found")
 
 
-def rubbish() -> TransientError:
+def unreadable() -> TransientError:
     """A proxy's page, perhaps: whether LiteLLM ever saw the request is anyone's guess."""
-    return TransientError(
-        "litellm_rubbish", "LiteLLM answered with something unexpected.", outcome_unknown=True
-    )
+    return unavailable("litellm_unreadable", outcome_unknown=True)
 
 
 def _json(response: httpx.Response) -> Json | None:

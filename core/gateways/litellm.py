@@ -17,7 +17,7 @@ from core.domain.keys import ObservedKey, ObservedUser, WantedKey
 from core.domain.money import dollars_from_cents, dollars_from_micros, micros_from_dollars
 from core.domain.pushes import Probe, SpendPage
 from core.domain.usage import UsedDay
-from core.errors import RefusedError, TransientError
+from core.errors import RefusedError
 from core.gateways.answers import (
     BudgetRefusedError,
     Json,
@@ -28,21 +28,19 @@ from core.gateways.answers import (
     listed_key,
     observed_key,
     observed_user,
-    rubbish,
     spender_of,
+    unreadable,
 )
 from core.gateways.state import StateReader
 from core.gateways.usage import tells_all_keys, used_days
 from core.gateways.wire import Wire
 from core.http import make_client
+from core.refusals import refused, unavailable
 from core.settings import Settings
 
 PAGE_SIZE = 100  # the largest that LiteLLM gives
 MOST_BACKS = 100
 MOST_KEYS = "1000"  # the most that LiteLLM names in one answer about usage
-CUSTOM_KEYS = (
-    "LiteLLM refuses keys whose string Keyfund chose: remove general_settings.disable_custom_api_keys there."
-)
 LARGEST_COST = 1_000_000_000.0  # dollars
 BY_HASH = {"sort_by": "token", "sort_order": "asc"}  # an order that use does not disturb
 WITH_USERS = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "user"}
@@ -51,8 +49,8 @@ WITH_USERS = {"size": str(PAGE_SIZE), "return_full_object": "true", "expand": "u
 class LiteLLM(StateReader):
     """Speaks to one LiteLLM with the master key.
 
-    All methods raise TransientError (not reachable, 5xx, 408, 429, rubbish, our own credentials wrong) or
-    RefusedError (any other 4xx).
+    All methods raise TransientError (not reachable, 5xx, 408, 429, an answer that cannot be read,
+    our own credentials wrong) or RefusedError (any other 4xx).
     """
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
@@ -112,9 +110,9 @@ class LiteLLM(StateReader):
         try:
             await self._wire.write(self._generate_url, body)
         except RefusedError as refusal:
-            if refusal.status != httpx.codes.FORBIDDEN:
+            if refusal.vendor_status != httpx.codes.FORBIDDEN:
                 raise
-            raise RefusedError("litellm_custom_keys_disabled", CUSTOM_KEYS, status=403) from None
+            raise refused("litellm_custom_keys_disabled") from None
 
     async def read_key(self, key_hash: str) -> ObservedKey | None:
         """The key as LiteLLM shows it; None when it never existed or was deleted."""
@@ -133,7 +131,7 @@ class LiteLLM(StateReader):
         check_about(body.get("key"), key_hash)
         info = body.get("info")
         if not isinstance(info, Mapping):
-            raise rubbish()
+            raise unreadable()
         return None if info.get("status") == "deleted" else info
 
     async def update_key(
@@ -163,7 +161,7 @@ class LiteLLM(StateReader):
         try:
             await self._wire.write(f"{self._base_url}/key/delete", {"keys": [key_hash]})
         except RefusedError as refusal:
-            if refusal.status != httpx.codes.NOT_FOUND:
+            if refusal.vendor_status != httpx.codes.NOT_FOUND:
                 raise
 
     # ------------------------------------------------------------------ spend
@@ -236,7 +234,7 @@ class LiteLLM(StateReader):
         check_about(body.get("request_model"), model)
         tokens = body.get("total_tokens")
         if not isinstance(tokens, int) or tokens < 0:
-            raise rubbish()
+            raise unreadable()
         return tokens
 
     async def estimate_cost(self, model: str, prompt_tokens: int, completion_tokens: int) -> int | None:
@@ -249,7 +247,7 @@ class LiteLLM(StateReader):
         check_about(body.get("model"), model)
         cost = body.get("cost_per_request")
         if not isinstance(cost, int | float) or not 0 <= cost < LARGEST_COST:
-            raise rubbish()
+            raise unreadable()
         return micros_from_dollars(cost)
 
     # ---------------------------------------------------------------- listing
@@ -275,7 +273,7 @@ class LiteLLM(StateReader):
             full = full or len(answer.keys)
             if len(answer.keys) < full and page < answer.pages:
                 if (shorts := shorts + 1) > 2:
-                    raise rubbish()
+                    raise unreadable()
                 continue
             total, shorts = answer.total, 0
             yield answer
@@ -288,9 +286,9 @@ class LiteLLM(StateReader):
         body = await self._wire.read("/key/list", {**BY_HASH, **WITH_USERS, "page": str(page)}) or {}
         rows, pages, total = body.get("keys"), body.get("total_pages"), body.get("total_count")
         if not isinstance(rows, list) or not isinstance(pages, int) or not isinstance(total, int):
-            raise rubbish()
+            raise unreadable()
         if any(not isinstance(row, Mapping) or not isinstance(row.get("token"), str) for row in rows):
-            raise rubbish()
+            raise unreadable()
         return ListedPage(tuple(listed_key(row["token"], row) for row in rows), pages, total)
 
     # ----------------------------------------------------------------- health
@@ -303,7 +301,7 @@ class LiteLLM(StateReader):
         """
         body = await self._wire.send("GET", f"{self._base_url}/health/readiness")
         if body.get("db") not in (None, "connected"):
-            raise TransientError("litellm_database_down", "LiteLLM is up, but its database is not.")
+            raise unavailable("litellm_database_down")
         await self._wire.send("GET", f"{self._base_url}/models")
 
     async def probe_key(self, key: str, model: str | None = None) -> Probe:
@@ -326,7 +324,7 @@ class LiteLLM(StateReader):
         if self._model is None:
             names = [name for name in await self.list_models() if "*" not in name]
             if not names:
-                raise RefusedError("litellm_without_models", "LiteLLM offers no model.")
+                raise refused("litellm_without_models")
             self._model = names[0]
         return self._model
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.domain.money import micros_from_dollars
 from core.domain.usage import Figures, UsedDay
-from core.gateways.answers import Json, rubbish
+from core.gateways.answers import Json, unreadable
 
 UNKNOWN = "unknown"
 LONGEST = 300
@@ -29,13 +29,13 @@ def used_days(body: Json, start: date, end: date) -> tuple[UsedDay, ...]:
     """
     results = body.get("results")
     if not isinstance(results, list):
-        raise rubbish()
+        raise unreadable()
     summed: dict[tuple[date, str, str], Figures] = {}
     seen: set[date] = set()
     for result in results:
         day = _day(result, start, end)
         if day in seen:
-            raise rubbish()  # an answer in pages: the rest of the day would be missing
+            raise unreadable()  # an answer in pages: the rest of the day would be missing
         seen.add(day)
         for model, key_hash, figures in _parts(result):
             place = (day, model[:LONGEST], key_hash)
@@ -49,9 +49,9 @@ def _day(result: Any, start: date, end: date) -> date:
     try:
         day = date.fromisoformat(result["date"])
     except (KeyError, TypeError, ValueError):
-        raise rubbish() from None
+        raise unreadable() from None
     if not start <= day <= end:
-        raise rubbish()
+        raise unreadable()
     return day
 
 
@@ -78,14 +78,14 @@ def _rest(whole: Figures, parts: Sequence[Figures]) -> Figures:
 def _items(holder: Mapping[str, Any], name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key, value in _section(holder, name).items():
         if not isinstance(value, Mapping):
-            raise rubbish()
+            raise unreadable()
         yield str(key), value
 
 
 def _section(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = holder.get(name)
     if not isinstance(section, Mapping):
-        raise rubbish()
+        raise unreadable()
     return section
 
 
@@ -96,6 +96,6 @@ def _figures(holder: Mapping[str, Any]) -> Figures:
         metrics.get(name) for name in ("successful_requests", "prompt_tokens", "completion_tokens", "spend")
     ]
     if not all(isinstance(one, int | float) and -LARGEST <= one <= LARGEST for one in numbers):
-        raise rubbish()
+        raise unreadable()
     requests, prompt, completion, spend = (max(0, one) for one in numbers if one is not None)
     return Figures(int(requests), int(prompt), int(completion), micros_from_dollars(spend))

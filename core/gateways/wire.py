@@ -12,6 +12,7 @@ import stamina
 from core.errors import RefusedError, TransientError
 from core.gateways.answers import ForbiddenError, Json, read_answer
 from core.metrics import CALL_SECONDS
+from core.refusals import refused, unavailable
 
 
 class Wire:
@@ -36,7 +37,7 @@ class Wire:
                 try:
                     return await self.send("GET", f"{self.base_url}{path}", params=params)
                 except RefusedError as refusal:
-                    if refusal.status == httpx.codes.NOT_FOUND:
+                    if refusal.vendor_status == httpx.codes.NOT_FOUND:
                         return None
                     raise
         raise AssertionError("stamina always returns or raises")
@@ -57,14 +58,12 @@ class Wire:
         try:
             await self.send("POST", url, json=body)
         except RefusedError as refusal:
-            if refusal.status == httpx.codes.BAD_REQUEST:
+            if refusal.vendor_status == httpx.codes.BAD_REQUEST:
                 await self._check_reads()
             raise
         except ForbiddenError:
             await self._check_reads()
-            raise RefusedError(
-                "litellm_forbidden", "LiteLLM is configured to refuse this to every key.", status=403
-            ) from None
+            raise refused("litellm_forbidden", vendor_status=403) from None
 
     async def _check_reads(self) -> None:
         """Tell a refusal from an outage or a wrong key.
@@ -85,7 +84,7 @@ class Wire:
                 response = await self._client.request(method, url, headers=headers, **request)
             outcome = f"{response.status_code // 100}xx"
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise TransientError("litellm_unreachable", "LiteLLM cannot be reached.") from None
+            raise unavailable("litellm_unreachable") from None
         except (httpx.TransportError, TimeoutError):
             raise _no_answer() from None
         finally:
@@ -98,4 +97,4 @@ def _certainly_not_sent(error: Exception) -> bool:
 
 
 def _no_answer() -> TransientError:
-    return TransientError("litellm_no_answer", "LiteLLM did not answer in time.", outcome_unknown=True)
+    return unavailable("litellm_no_answer", outcome_unknown=True)

@@ -19,6 +19,7 @@ from core.domain.payments import Dispute, Event, Refund, Refunds, Verified
 from core.errors import RefusedError, TransientError
 from core.http import make_client, retry_after_seconds
 from core.metrics import CALL_SECONDS
+from core.refusals import refused, unavailable
 from core.settings import Settings
 
 Json = dict[str, Any]
@@ -62,10 +63,10 @@ def parse_event(raw: bytes) -> Event:
         document = json.loads(text, parse_float=str, parse_constant=_refuse_constant)
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
-        raise RefusedError("invalid_body", "The body is not JSON.") from None
+        raise refused("invalid_body") from None
     name = document.get("event") if isinstance(document, dict) else None
     if not isinstance(name, str) or not EVENT_NAME.fullmatch(name):
-        raise RefusedError("invalid_event", "The body is not an event.")
+        raise refused("invalid_event")
     return Event(
         name=name,
         reference=_reference_of(document.get("data")),
@@ -94,8 +95,8 @@ def _reference_of(data: object) -> str | None:
 class Paystack:
     """Calls Paystack's API with the first of our secret keys.
 
-    All methods raise TransientError (not reachable, 5xx, 408, 429, rubbish, a key that is not accepted) or
-    RefusedError.
+    All methods raise TransientError (not reachable, 5xx, 408, 429, an answer that cannot be read, a key
+    that is not accepted) or RefusedError.
     """
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
@@ -119,7 +120,7 @@ class Paystack:
         data = await self._send("POST", "/transaction/initialize", json=body)
         url, code = data.get("authorization_url"), data.get("access_code")
         if not isinstance(url, str) or not WEB_ADDRESS.fullmatch(url) or not isinstance(code, str):
-            raise _rubbish()  # pages make a link of it: it must not run anything there
+            raise _unreadable()  # pages make a link of it: it must not run anything there
         return Checkout(authorization_url=url, access_code=code)
 
     async def verify(self, reference: str) -> Verified | None:
@@ -132,11 +133,11 @@ class Paystack:
                     data = await self._send("GET", f"/transaction/verify/{quote(reference, safe='')}")
                 except RefusedError as refusal:
                     # 404 by the documentation, 400 as seen in the field.
-                    if refusal.code in ("paystack_transaction_not_found", "paystack_http_404"):
+                    if refusal.code == "paystack_transaction_not_found" or refusal.vendor_status == 404:
                         return None
                     raise
                 if data.get("reference") != reference:
-                    raise _rubbish()  # an answer about something else is none
+                    raise _unreadable()  # an answer about something else is none
                 return _verified(data)
         raise AssertionError("stamina always returns or raises")
 
@@ -200,7 +201,7 @@ class Paystack:
             )
             rows = body.get("data")
             if not isinstance(rows, list):
-                raise _rubbish()
+                raise _unreadable()
             for row in rows:
                 if isinstance(row, dict):
                     yield row
@@ -211,7 +212,7 @@ class Paystack:
     async def _send(self, method: str, path: str, **request: Any) -> Json:
         data = (await self._request(method, path, **request)).get("data")
         if not isinstance(data, dict):
-            raise _rubbish()
+            raise _unreadable()
         return data
 
     async def _request(self, method: str, path: str, **request: Any) -> Json:
@@ -224,11 +225,9 @@ class Paystack:
                 )
             outcome = f"{response.status_code // 100}xx"
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise TransientError("paystack_unreachable", "Paystack cannot be reached.") from None
+            raise unavailable("paystack_unreachable") from None
         except (httpx.TransportError, TimeoutError):
-            raise TransientError(
-                "paystack_no_answer", "Paystack did not answer in time.", outcome_unknown=True
-            ) from None
+            raise unavailable("paystack_no_answer", outcome_unknown=True) from None
         finally:
             CALL_SECONDS.labels("paystack", outcome).observe(time.monotonic() - began)
         return _read_answer(response)
@@ -246,26 +245,25 @@ def _read_answer(response: httpx.Response) -> Json:
         body = None
     if response.is_success:
         if not isinstance(body, dict) or body.get("status") is not True:
-            raise _rubbish()
+            raise _unreadable()
         return body
     if status == httpx.codes.UNAUTHORIZED:
-        raise TransientError("paystack_unauthorised", "Paystack does not accept PAYSTACK_SECRET_KEY.")
+        raise unavailable("paystack_unauthorised")
     if status in (408, 429) or status >= 500 or status < 400:
-        raise TransientError(
-            f"paystack_http_{status}",
-            f"Paystack answered {status}.",
+        raise unavailable(
+            "paystack_failed",
+            status,
             outcome_unknown=status != 429,
             retry_after_seconds=retry_after_seconds(response),
         )
     code = body.get("code") if isinstance(body, dict) else None
-    known = code if code in ("transaction_not_found", "duplicate_reference") else f"http_{status}"
-    raise RefusedError(f"paystack_{known}", f"Paystack refused with {status}.", status=status)
+    if code in ("transaction_not_found", "duplicate_reference"):
+        raise refused(f"paystack_{code}", vendor_status=status)
+    raise refused("paystack_refused", status, vendor_status=status)
 
 
-def _rubbish() -> TransientError:
-    return TransientError(
-        "paystack_rubbish", "Paystack answered with something unexpected.", outcome_unknown=True
-    )
+def _unreadable() -> TransientError:
+    return unavailable("paystack_unreadable", outcome_unknown=True)
 
 
 def _verified(data: Json) -> Verified:
@@ -303,7 +301,7 @@ def _transaction_id(refund: Json) -> int | None:
 def _dispute(data: Json) -> Dispute:
     identity = _integer(data.get("id"))
     if identity is None:
-        raise _rubbish()
+        raise _unreadable()
     resolution = data.get("resolution")
     return Dispute(
         id=identity,

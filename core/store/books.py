@@ -7,7 +7,7 @@ from typing import Any
 
 from core.domain.books import Book, Check, Difference, PaidBook, Report
 from core.domain.payments import Provider
-from core.errors import RefusedError
+from core.refusals import refused
 from core.store.calls import Functions, Json
 
 ACCOUNTS_PER_PAGE = 200
@@ -99,7 +99,7 @@ class BookStore(Functions):
 def _check_count(what: str, seen: int, expected: int) -> None:
     """More than expected came about while they were read."""
     if seen < expected:
-        raise RefusedError("books_incomplete", f"Read {seen} {what}, but there are {expected}.", status=500)
+        raise refused("books_incomplete", seen, what, expected)
 
 
 def _book(row: Json) -> Book:

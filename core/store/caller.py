@@ -8,12 +8,13 @@ import httpx
 from postgrest import AsyncPostgrestClient, CountMethod
 
 from core.errors import RefusedError
+from core.refusals import refused
 from core.settings import Settings
 from core.store.calls import execute, send
 
 Json = dict[str, Any]
-KEY_NOT_FOUND = RefusedError("key_not_found", "There is no such key.", status=404)
-PAYMENT_NOT_FOUND = RefusedError("payment_not_found", "There is no such payment.", status=404)
+KEY_NOT_FOUND = refused("key_not_found")
+PAYMENT_NOT_FOUND = refused("payment_not_found")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,13 @@ from postgrest import APIError
 from supabase import AsyncClient
 
 from core.errors import RefusedError, TransientError
+from core.refusals import refused, unavailable
 
 # SQLSTATE classes in which the same call may well succeed a moment later: connection, serialisation and
 # deadlock, resources, cancelled or shutting down, and PostgREST's own trouble with its database.
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "PGRST0", "5")
 
-INSTALLATION = {
-    "PGRST106": (
-        "schema_not_exposed",
-        "The schema that SUPABASE_SCHEMA names is not exposed: add it to the exposed schemas in the "
-        "settings of the project's Data API.",
-    ),
-    "PGRST202": (
-        "function_missing",
-        "The schema that SUPABASE_SCHEMA names lacks a function of Keyfund's: push the migrations of this "
-        "release, or name the schema that they are in.",
-    ),
-}
+INSTALLATION = {"PGRST106": "schema_not_exposed", "PGRST202": "function_missing"}
 """What PostgREST says where Keyfund is elsewhere, or older."""
 
 NAMED = re.compile(r'\b(?:constraint|column) "[a-z0-9_]{1,63}"')
@@ -62,9 +52,7 @@ async def send(request: Request) -> Any:
         raise _translate(error) from None
     except (httpx.RequestError, httpx.StreamError, ValueError):
         # ValueError: a success whose body is no JSON, the page of something in between.
-        raise TransientError(
-            "database_unavailable", "The database cannot be reached.", outcome_unknown=True
-        ) from None
+        raise unavailable("database_unavailable", outcome_unknown=True) from None
 
 
 def _translate(error: APIError) -> RefusedError | TransientError:
@@ -73,21 +61,21 @@ def _translate(error: APIError) -> RefusedError | TransientError:
         details = error.details if isinstance(error.details, str) else "refused"
         return RefusedError(details, error.message or "Refused.", status=int(code[2:]))
     if code in ("PGRST301", "PGRST302", "PGRST303", "401"):
-        return RefusedError("not_signed_in", "Sign in again.", status=401)
+        return refused("not_signed_in")
     if code == "42501":
-        return RefusedError("forbidden", "This is not allowed.", status=403)
+        return refused("forbidden")
     if code in INSTALLATION:
-        return RefusedError(*INSTALLATION[code], status=503)
+        return refused(INSTALLATION[code])
     # Three digits are an HTTP status: the answer was not PostgREST's own, but a gateway's.
     if len(code) <= 3 or code.startswith(TRANSIENT_CLASSES):
-        return TransientError("database_unavailable", "The database is not available.", outcome_unknown=True)
-    return RefusedError(f"database_{code.lower()}", _describe(error), status=500)
+        return unavailable("database_unavailable", outcome_unknown=True)
+    return refused("database_refused", code, _describe(error))
 
 
 def _describe(error: APIError) -> str:
     """Which constraint or column refused it: that name alone, since the rest may quote what was written."""
     named = NAMED.search(error.message or "")
-    return f"The database refused this: {named[0]}." if named else "The database refused this."
+    return f": {named[0]}" if named else ""
 
 
 class Functions:

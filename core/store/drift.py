@@ -6,7 +6,7 @@ from datetime import datetime
 
 from core.domain.drift import DriftReport, DriftSlice, DriftStep, HeldKey, read_report
 from core.domain.keys import KeyState, WantedKey
-from core.errors import RefusedError
+from core.refusals import refused
 from core.store.calls import Functions, Json
 from core.store.pushes import read_time
 from core.store.routes import read_fences
@@ -42,9 +42,7 @@ class DriftStore(Functions):
                 yield one
             after, seen = held[-1].wanted.key_hash, seen + len(held)
         if seen < opened.keys:
-            raise RefusedError(
-                "drift_incomplete", f"Read {seen} keys, but there are {opened.keys}.", status=500
-            )
+            raise refused("drift_incomplete", seen, opened.keys)
 
     async def read_drift(self, after: str | None, limit: int, before: datetime) -> list[HeldKey]:
         """The next so many keys after that hash, of those that were made before."""

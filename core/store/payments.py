@@ -7,7 +7,7 @@ from typing import Any
 
 from core.domain.payments import Credit, Dispute, Event, Kind, Offer, Order, Provider, Refunds, Review
 from core.domain.pushes import Push
-from core.errors import TransientError
+from core.refusals import unavailable
 from core.store.calls import Functions, Json
 from core.store.pushes import read_push
 
@@ -285,7 +285,7 @@ def _received(rows: Any, event: Event) -> ClaimedEvent | None:
     row = rows.get(event.fingerprint) if isinstance(rows, dict) else None
     if not isinstance(row, dict) or "new" not in row:
         # Something in between answered: never tell its sender that this is stored.
-        raise TransientError("database_unavailable", "The database cannot be reached.")
+        raise unavailable("database_unavailable")
     if not row["new"]:
         return None
     return _claimed(row, event.name, event.reference)

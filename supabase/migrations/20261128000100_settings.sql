@@ -1,4 +1,4 @@
--- What everything else stands on: the closed schema, the settings, who administers, and how to say no.
+-- What everything else stands on: the closed schema, the settings, and who administers.
 --
 -- KEYFUND IN THE DATABASE
 --
@@ -13,7 +13,8 @@
 --
 -- Read the files in their order:
 --   preflight       what must not be there before
---   settings        what an operator may set; administrators; refusals
+--   settings        what an operator may set, and who administers
+--   refusals        every way to say no
 --   audit           who did what, and how often in an hour they may
 --   accounts        profiles, accounts with their wallets and pushes, and whether they are suspended
 --   teams           accounts that several people share: members, roles, invitations
@@ -193,16 +194,6 @@ alter table keyfund.settings enable row level security;
 
 insert into keyfund.settings default values;
 
-create function keyfund.refuse(p_status integer, p_code text, p_message text) returns void
-language plpgsql set search_path = '' as $$
-begin
-  -- PostgREST turns PTnnn into that HTTP status; the code goes where clients can match it.
-  raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code;
-end;
-$$;
-comment on function keyfund.refuse(integer, text, text) is
-  'Says no: an HTTP status, a code that never changes, a sentence for a person.';
-
 -- --------------------------------------------- administrators, and who asks
 
 create table keyfund.administrators (
@@ -236,7 +227,7 @@ create function keyfund.check_administrator() returns void
 language plpgsql set search_path = '' as $$
 begin
   if not public.is_administrator() then
-    perform keyfund.refuse(403, 'not_an_administrator', 'Only an administrator may do this.');
+    perform keyfund.refuse('not_an_administrator');
   end if;
   perform set_config('keyfund.administrator', (select auth.uid())::text, true);
 end;
@@ -252,7 +243,7 @@ language plpgsql immutable set search_path = '' as $$
 begin
   -- Cut down in silence, a page would look like the last one to whoever counts its rows.
   if p_size is null or p_size not between 1 and 200 then
-    perform keyfund.refuse(400, 'invalid_page_size', 'page_size is between 1 and 200.');
+    perform keyfund.refuse('invalid_page_size');
   end if;
   return p_size;
 end;

@@ -78,7 +78,7 @@ create function keyfund.give_reason(p_reason text) returns void
 language plpgsql set search_path = '' as $$
 begin
   if coalesce(btrim(p_reason), '') = '' or length(p_reason) > 500 then
-    perform keyfund.refuse(400, 'reason_missing', 'Say why, in up to 500 characters: the reason is kept.');
+    perform keyfund.refuse('reason_missing');
   end if;
   perform set_config('keyfund.reason', btrim(p_reason), true);
 end;
@@ -91,7 +91,7 @@ language plpgsql set search_path = '' as $$
 begin
   -- The words of PostgREST's call: it unpacks a list with json_to_recordset and takes one of it; an object otherwise.
   if current_query() like '%json_to_recordset(pgrst_payload.json_data)%LIMIT 1%' then
-    perform keyfund.refuse(400, 'one_at_a_time', 'Send one object: of a list only the first would be done.');
+    perform keyfund.refuse('one_at_a_time');
   end if;
   return null;
 end;
@@ -188,23 +188,19 @@ language plpgsql set search_path = '' as $$
 begin
   case p_action
     when 'key_created' then
-      perform keyfund.refuse(429, 'too_many_creations', 'Too many keys were made within an hour. Try again later.');
+      perform keyfund.refuse('too_many_creations');
     when 'key_rotated' then
-      perform keyfund.refuse(429, 'too_many_rotations',
-        'Keys were rotated too often within an hour. Try again later.');
+      perform keyfund.refuse('too_many_rotations');
     when 'key_changed' then
-      perform keyfund.refuse(429, 'too_many_changes', 'Keys were changed too often within an hour. Try again later.');
+      perform keyfund.refuse('too_many_changes');
     when 'key_unblocked' then
-      perform keyfund.refuse(429, 'too_many_unblocks',
-        'Keys were unblocked too often within an hour. Try again later.');
+      perform keyfund.refuse('too_many_unblocks');
     when 'team_created' then
-      perform keyfund.refuse(429, 'too_many_teams', 'Too many teams were made within an hour. Try again later.');
+      perform keyfund.refuse('too_many_teams');
     when 'member_invited' then
-      perform keyfund.refuse(429, 'too_many_invitations',
-        'Too many people were invited within an hour. Try again later.');
+      perform keyfund.refuse('too_many_invitations');
     else
-      perform keyfund.refuse(429, 'too_many_resyncs',
-        'Keys were synced again too often within an hour. Try again later.');
+      perform keyfund.refuse('too_many_resyncs');
   end case;
 end;
 $$;

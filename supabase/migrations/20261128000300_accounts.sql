@@ -251,7 +251,7 @@ create function keyfund.refuse_gone(p_user_id uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
   if keyfund.is_gone(p_user_id) then
-    perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
+    perform keyfund.refuse('account_deleted');
   end if;
 end;
 $$;
@@ -312,10 +312,9 @@ declare
   v_status text := keyfund.status_of(p_account_id);
 begin
   if v_status is null or v_status = 'deleted' then
-    perform keyfund.refuse(403, 'account_deleted', 'This account does not exist any more.');
+    perform keyfund.refuse('account_deleted');
   elsif v_status = 'suspended' then
-    perform keyfund.refuse(403, 'account_suspended',
-      'This account is suspended. Ask the people who run this service.');
+    perform keyfund.refuse('account_suspended');
   end if;
 end;
 $$;
@@ -328,7 +327,7 @@ declare
   v_account_id uuid := coalesce(p_account_id, p_user_id);
 begin
   if p_user_id is null then
-    perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
+    perform keyfund.refuse('not_signed_in');
   end if;
   perform keyfund.ensure_account(p_user_id); -- heals an account whose trigger failed at sign-up
   perform keyfund.lock_account(p_user_id);

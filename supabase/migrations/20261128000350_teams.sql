@@ -111,14 +111,12 @@ declare
   v_role text := keyfund.role_in(v_account_id, p_user_id);
 begin
   if p_user_id is null then
-    perform keyfund.refuse(401, 'not_signed_in', 'Sign in first.');
+    perform keyfund.refuse('not_signed_in');
   elsif v_role is null then
     -- The same answer for a stranger's account and for none at all.
-    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+    perform keyfund.refuse('account_not_found');
   elsif keyfund.rank(v_role) < keyfund.rank(p_least_role) then
-    perform keyfund.refuse(403, 'role_too_low', case p_least_role
-      when 'owner' then 'Only owners of the team may do this.'
-      else 'Only owners and admins of the team may do this.' end);
+    perform keyfund.refuse('role_too_low');
   end if;
   return v_account_id;
 end;
@@ -136,7 +134,7 @@ create function keyfund.check_team(p_account_id uuid) returns void
 language plpgsql stable set search_path = '' as $$
 begin
   if not exists (select from public.teams where id = p_account_id) then
-    perform keyfund.refuse(404, 'account_not_found', 'There is no such team.');
+    perform keyfund.refuse('account_not_found');
   end if;
 end;
 $$;
@@ -156,7 +154,7 @@ create function keyfund.check_role_name(p_role text) returns void
 language plpgsql set search_path = '' as $$
 begin
   if keyfund.rank(p_role) is null then
-    perform keyfund.refuse(400, 'invalid_role', 'role is owner, admin or member.');
+    perform keyfund.refuse('invalid_role');
   end if;
 end;
 $$;
@@ -168,7 +166,7 @@ declare
 begin
   select * into v_member from public.members where account_id = p_account_id and user_id = p_user_id;
   if v_member.user_id is null then
-    perform keyfund.refuse(404, 'member_not_found', 'There is no such member.');
+    perform keyfund.refuse('member_not_found');
   end if;
   return v_member;
 end;
@@ -180,7 +178,7 @@ begin
   if p_member.role = 'owner' and not exists (
       select from public.members m
       where m.account_id = p_member.account_id and m.role = 'owner' and m.user_id <> p_member.user_id) then
-    perform keyfund.refuse(409, 'last_owner', 'A team keeps an owner: make somebody else one first.');
+    perform keyfund.refuse('last_owner');
   end if;
 end;
 $$;
@@ -195,7 +193,7 @@ declare
   v_team public.teams;
 begin
   if v_name is null or length(v_name) not between 1 and 100 or keyfund.is_no_text(v_name) then
-    perform keyfund.refuse(400, 'invalid_name', 'A name has between 1 and 100 characters.');
+    perform keyfund.refuse('invalid_name');
   end if;
   perform keyfund.open_account((select auth.uid()));
   perform keyfund.make_account(v_id, 'team');
@@ -218,7 +216,7 @@ declare
 begin
   perform keyfund.check_role_name(invite_member.role);
   if coalesce(v_email !~ '^[^@\s]+@[^@\s]+$' or length(v_email) > 320, true) then
-    perform keyfund.refuse(400, 'invalid_email', 'email is an e-mail address.');
+    perform keyfund.refuse('invalid_email');
   end if;
   perform keyfund.open_account((select auth.uid()), invite_member.account_id, 'admin');
   perform keyfund.check_team(invite_member.account_id);
@@ -226,7 +224,7 @@ begin
   if exists (
       select from public.members m join public.profiles p on p.id = m.user_id
       where m.account_id = invite_member.account_id and lower(p.email) = v_email) then
-    perform keyfund.refuse(409, 'already_member', 'This person is in the team already.');
+    perform keyfund.refuse('already_member');
   end if;
   delete from public.invitations i
   where i.account_id = invite_member.account_id and i.email = v_email and i.accepted_at is null;
@@ -250,7 +248,7 @@ begin
   select i.* into v_found from public.invitations i
   where i.id = cancel_invitation.invitation_id and i.account_id in (select public.own_accounts('admin'));
   if v_found.id is null then
-    perform keyfund.refuse(404, 'invitation_not_found', 'There is no such invitation, or it is over.');
+    perform keyfund.refuse('invitation_not_found');
   end if;
   perform keyfund.open_account((select auth.uid()), v_found.account_id, 'admin');
   perform keyfund.check_rank(v_found.account_id, array[v_found.role]);
@@ -285,10 +283,9 @@ begin
   select * into v_invitation from public.invitations where id = v_id for update;
   if v_invitation.id is null or v_invitation.accepted_at is not null or v_invitation.expires_at <= now()
       or keyfund.status_of(v_invitation.account_id) <> 'active' then
-    perform keyfund.refuse(404, 'invitation_not_found', 'There is no such invitation, or it is over.');
+    perform keyfund.refuse('invitation_not_found');
   elsif not keyfund.has_confirmed(v_user_id, v_invitation.email) then
-    perform keyfund.refuse(403, 'invitation_of_another',
-      'This invitation is for another address. Sign in with the one that it was sent to, and confirm it.');
+    perform keyfund.refuse('invitation_of_another');
   end if;
   insert into public.members (account_id, user_id, role)
   values (v_invitation.account_id, v_user_id, v_invitation.role) on conflict (account_id, user_id) do nothing;

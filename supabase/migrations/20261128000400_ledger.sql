@@ -150,9 +150,7 @@ declare
 begin
   if (v_from between '2000-01-01' and '9999-12-31' and read_daily_balances.end_date between v_from and '9999-12-31'
       and read_daily_balances.end_date - v_from <= 365) is not true then
-    perform keyfund.refuse(400, 'invalid_range',
-      'start_date is not after end_date, dates are between 2000-01-01 and 9999-12-31, '
-        'and at most 366 days are told at once.');
+    perform keyfund.refuse('invalid_range');
   end if;
   if v_from > v_until then
     return; -- all of it is to come

@@ -128,9 +128,7 @@ declare
 begin
   select * into strict v_settings from keyfund.settings;
   if v_settings.credit_value_cents <> p_credit_value_cents then
-    perform keyfund.refuse(409, 'credit_value_differs', format(
-      'CREDIT_VALUE_CENTS is %s here, but the database was set up with %s.', p_credit_value_cents,
-        v_settings.credit_value_cents));
+    perform keyfund.refuse('credit_value_differs', p_credit_value_cents::text, v_settings.credit_value_cents::text);
   end if;
   return jsonb_build_object('installation_id', v_settings.installation_id, 'credit_value_cents',
     v_settings.credit_value_cents);

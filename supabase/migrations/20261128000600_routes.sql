@@ -103,11 +103,10 @@ declare
   v_before jsonb := keyfund.fences();
 begin
   if p_route is null or p_route <> all (keyfund.route_names()) or not keyfund.needs_proof(p_route) then
-    perform keyfund.refuse(400, 'unknown_route', format('A proof is for one of %s.',
-      (select string_agg(name, ', ') from unnest(keyfund.route_names()) name where keyfund.needs_proof(name))));
+    perform keyfund.refuse('unknown_route', (
+      select string_agg(name, ', ') from unnest(keyfund.route_names()) name where keyfund.needs_proof(name)));
   elsif (p_model = '*') is distinct from (p_route in ('responses', 'messages')) then
-    perform keyfund.refuse(400, 'invalid_model',
-      'responses and messages are proved for the model *, other routes for one model each.');
+    perform keyfund.refuse('invalid_model');
   end if;
   insert into keyfund.route_proofs (route, model, litellm_version, guard_version)
   values (p_route, p_model, p_litellm_version, p_guard_version)

@@ -37,10 +37,10 @@ begin
   where k.id = p_key_id and keyfund.may_change(k) and k.state <> 'placeholder' for update;
   if v_key.id is null then
     -- The same answer for a stranger's key and for none at all.
-    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+    perform keyfund.refuse('key_not_found');
   end if;
   if v_key.state = 'revoked' then
-    perform keyfund.refuse(409, 'key_revoked', 'This key is revoked for good. Create a new one.');
+    perform keyfund.refuse('key_revoked');
   end if;
   return v_key;
 end;
@@ -54,8 +54,7 @@ declare
   v_key public.virtual_keys := keyfund.own_key(p_key_id);
 begin
   if v_key.successor_id is not null then
-    perform keyfund.refuse(409, 'key_retiring',
-      'This is the former string of a rotated key: change the key itself, or revoke this one.');
+    perform keyfund.refuse('key_retiring');
   end if;
   return v_key;
 end;
@@ -67,19 +66,19 @@ create function keyfund.check_limits(
 language plpgsql set search_path = '' as $$
 begin
   if p_name is not null and length(btrim(p_name)) not between 1 and 100 then
-    perform keyfund.refuse(400, 'invalid_name', 'A name has between 1 and 100 characters.');
+    perform keyfund.refuse('invalid_name');
   end if;
   if (select auth.uid()) is not null and keyfund.is_no_text(p_name) then
-    perform keyfund.refuse(400, 'invalid_name', 'A name is text: not a list and not an object.');
+    perform keyfund.refuse('invalid_name');
   end if;
   if p_max_budget < 0 then
-    perform keyfund.refuse(400, 'invalid_max_budget', 'max_budget is a number of US cents, 0 or more.');
+    perform keyfund.refuse('invalid_max_budget');
   end if;
   if p_rpm_limit < 1 then
-    perform keyfund.refuse(400, 'invalid_rpm_limit', 'rpm_limit is a number of requests per minute, 1 or more.');
+    perform keyfund.refuse('invalid_rpm_limit');
   end if;
   if p_tpm_limit < 1 then
-    perform keyfund.refuse(400, 'invalid_tpm_limit', 'tpm_limit is a number of tokens per minute, 1 or more.');
+    perform keyfund.refuse('invalid_tpm_limit');
   end if;
 end;
 $$;
@@ -95,13 +94,14 @@ begin
   select * into strict v_settings from keyfund.settings;
   v_beyond := concat_ws(', ',
     case when p_max_budget > least(p_key.most_max_budget, v_settings.most_max_budget)
-      then 'max_budget ' || least(p_key.most_max_budget, v_settings.most_max_budget) end,
+      then 'a cap of $' || to_char(least(p_key.most_max_budget, v_settings.most_max_budget) / 100.0, 'FM999999990.00')
+      end,
     case when p_rpm_limit > least(p_key.most_rpm_limit, v_settings.most_rpm_limit)
-      then 'rpm_limit ' || least(p_key.most_rpm_limit, v_settings.most_rpm_limit) end,
+      then least(p_key.most_rpm_limit, v_settings.most_rpm_limit) || ' requests per minute' end,
     case when p_tpm_limit > least(p_key.most_tpm_limit, v_settings.most_tpm_limit)
-      then 'tpm_limit ' || least(p_key.most_tpm_limit, v_settings.most_tpm_limit) end);
+      then least(p_key.most_tpm_limit, v_settings.most_tpm_limit) || ' tokens per minute' end);
   if v_beyond <> '' then
-    perform keyfund.refuse(400, 'beyond_ceiling', format('Highest allowed here: %s.', v_beyond));
+    perform keyfund.refuse('beyond_ceiling', v_beyond);
   end if;
 end;
 $$;
@@ -112,11 +112,9 @@ create function keyfund.choose_period(p_duration text, p_key public.virtual_keys
 language plpgsql stable set search_path = '' as $$
 begin
   if p_duration not in ('1h', '1d', '7d', '30d', 'lifetime') then
-    perform keyfund.refuse(400, 'invalid_budget_duration', 'budget_duration is 1h, 1d, 7d, 30d or lifetime.');
+    perform keyfund.refuse('invalid_budget_duration');
   elsif keyfund.is_too_short(nullif(p_duration, 'lifetime'), p_key.most_max_budget) then
-    perform keyfund.refuse(400, 'beyond_ceiling', format(
-      'max_budget has a ceiling here, which is for %s: budget_duration may not be shorter.',
-      (select key_budget_duration from keyfund.settings)));
+    perform keyfund.refuse('duration_beyond_ceiling', (select key_budget_duration from keyfund.settings));
   end if;
   return nullif(p_duration, 'lifetime');
 end;
@@ -134,8 +132,7 @@ begin
   if array_ndims(p_models) is distinct from 1 or cardinality(v_chosen) not between 1 and 100
       or exists (select from unnest(v_chosen) model
         where model is null or length(model) not between 1 and 200 or keyfund.is_no_text(model)) then
-    perform keyfund.refuse(400, 'invalid_models',
-      'models is a list of 1 to 100 names of models; ["*"] stands for all that are allowed.');
+    perform keyfund.refuse('invalid_models');
   elsif '*' = any (v_chosen) then
     return null;
   end if;
@@ -144,7 +141,7 @@ begin
     or case when model like '%*%' then not coalesce(model = any (v_allowed), false)
       else v_allowed is not null and not keyfund.covers(v_allowed, model) end;
   if v_refused is not null then
-    perform keyfund.refuse(400, 'model_not_allowed', format('Keys may not use these models here: %s.', v_refused));
+    perform keyfund.refuse('model_not_allowed', v_refused);
   end if;
   return v_chosen;
 end;
@@ -159,8 +156,7 @@ begin
   if p_expires_at = 'infinity' then
     return null;
   elsif p_expires_at <= now() or p_expires_at > now() + interval '10 years' then
-    perform keyfund.refuse(400, 'invalid_expires_at',
-      'expires_at is a time in the future, at most ten years from now, or infinity: never.');
+    perform keyfund.refuse('invalid_expires_at');
   end if;
   return p_expires_at;
 end;
@@ -242,8 +238,7 @@ begin
   if (select count(*) from public.virtual_keys
       where account_id = v_account_id and state in ('active', 'blocked') and successor_id is null)
       >= v_settings.keys_per_account then
-    perform keyfund.refuse(409, 'too_many_keys', format('An account has at most %s keys. Revoke one first.',
-      v_settings.keys_per_account));
+    perform keyfund.refuse('too_many_keys', v_settings.keys_per_account::text);
   end if;
   -- The profile is locked: of two first creates at once, one takes the placeholder and the other adds a row.
   update public.virtual_keys
@@ -288,7 +283,7 @@ begin
       update_virtual_key.tpm_limit);
   if update_virtual_key.cap not in ('wallet', 'fixed')
       or (update_virtual_key.cap = 'wallet' and update_virtual_key.max_budget is not null) then
-    perform keyfund.refuse(400, 'invalid_cap', 'cap is wallet (then without max_budget) or fixed.');
+    perform keyfund.refuse('invalid_cap');
   end if;
   v_key := keyfund.own_current_key(key_id);
   if num_nonnulls(update_virtual_key.max_budget, update_virtual_key.budget_duration, update_virtual_key.rpm_limit,
@@ -342,11 +337,9 @@ declare
   v_key public.virtual_keys := keyfund.own_current_key(key_id);
 begin
   if v_key.blocked_by = 'administrator' then
-    perform keyfund.refuse(403, 'blocked_by_administrator',
-      'An administrator blocked this key; only an administrator can unblock it.');
+    perform keyfund.refuse('blocked_by_administrator');
   elsif v_key.blocked_by = 'suspension' then
-    perform keyfund.refuse(403, 'account_suspended',
-      'Whoever holds this key is suspended. It works once they are back.');
+    perform keyfund.refuse('holder_suspended');
   elsif v_key.blocked_by = 'team' then
     perform keyfund.act_in(v_key.account_id, 'admin');
   end if;
@@ -378,7 +371,7 @@ begin
   select * into v_key from public.virtual_keys k
   where k.id = resync_virtual_key.key_id and keyfund.may_change(k) and k.state <> 'placeholder' for update;
   if v_key.id is null then
-    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+    perform keyfund.refuse('key_not_found');
   end if;
   perform keyfund.note('key_resynced', v_key.account_id, v_key.id);
   return keyfund.shown(keyfund.resync_key(v_key));

@@ -137,17 +137,16 @@ begin
     where k.id = rotate_virtual_key.key_id and k.user_id = (select auth.uid()))); -- before the key
   v_old := keyfund.own_current_key(key_id);
   if v_old.user_id <> (select auth.uid()) then
-    perform keyfund.refuse(403, 'key_of_another', 'Only the person who holds a key gets a new string for it.');
+    perform keyfund.refuse('key_of_another');
   end if;
   if rotate_virtual_key.overlap_seconds is null or rotate_virtual_key.overlap_seconds not between 0 and 604800 then
-    perform keyfund.refuse(400, 'invalid_overlap', 'overlap_seconds is a number of seconds up to a week, 0 or more.');
+    perform keyfund.refuse('invalid_overlap');
   end if;
   if v_old.confirmed_at is null then
-    perform keyfund.refuse(409, 'key_not_synced', 'LiteLLM does not know this key yet: there is nothing to replace.');
+    perform keyfund.refuse('key_not_synced');
   end if;
   if exists (select from public.virtual_keys where successor_id = v_old.id and state <> 'revoked') then
-    perform keyfund.refuse(409, 'rotation_under_way',
-      'A former string of this key is still alive: revoke it, or wait until it retires.');
+    perform keyfund.refuse('rotation_under_way');
   end if;
   v_is_bounded := keyfund.bound_cents(v_old) is not null;
   -- The row keeps its id and history and gets a new string (its own trigger makes it); the old string gets a row

@@ -119,9 +119,7 @@ begin
   returning * into v_rate;
   return to_jsonb(v_rate);
 exception when check_violation or not_null_violation then
-  perform keyfund.refuse(400, 'invalid_rate',
-    'currency: three capital letters; subunits_per_dollar: 1 or more; fee_basis_points: 0 to 9999, and only with it '
-    'fee_fixed, fee_fixed_from (0 or more), fee_ceiling (1 or more); begins_at: not in the past; a known provider.');
+  perform keyfund.refuse('invalid_rate');
 end;
 $$;
 comment on function keyfund.set_rate(text, bigint, text, integer, bigint, bigint, bigint, timestamptz, text) is
@@ -212,15 +210,10 @@ declare
   v_fee bigint := coalesce(keyfund.fee_of(p_amount, v_rate), 0);
 begin
   if v_cost is null then
-    perform keyfund.refuse(409, 'rate_missing', format(
-      'There is no rate for %s: nobody can tell whether %s covers %s credits. Sell it all the same with below_cost.',
-      p_currency, keyfund.price_text(p_amount, p_currency), p_credits));
+    perform keyfund.refuse('rate_missing', p_currency, keyfund.price_text(p_amount, p_currency), p_credits::text);
   elsif p_amount < v_cost + v_fee then
-    perform keyfund.refuse(409, 'below_cost', format(
-      '%s credits cost %s at your rate%s, and the price is %s. Sell them all the same with below_cost.',
-      p_credits, keyfund.price_text(v_cost, p_currency),
-      case when v_fee > 0 then ' and the fee is ' || keyfund.price_text(v_fee, p_currency) else '' end,
-      keyfund.price_text(p_amount, p_currency)));
+    perform keyfund.refuse('below_cost', p_credits::text, keyfund.price_text(v_cost, p_currency),
+      keyfund.price_text(coalesce(v_fee, 0), p_currency), keyfund.price_text(p_amount, p_currency));
   end if;
 end;
 $$;
@@ -250,9 +243,7 @@ begin
   end if;
   return v_package;
 exception when check_violation or not_null_violation then
-  perform keyfund.refuse(400, 'invalid_package',
-    'id: small letters, digits, hyphens; name: up to 100 characters; credits and amount (in subunits): above 0; '
-    'currency: three capital letters.');
+  perform keyfund.refuse('invalid_package');
 end;
 $$;
 comment on function public.save_package(text, text, bigint, bigint, text, boolean, boolean) is

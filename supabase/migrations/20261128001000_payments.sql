@@ -192,23 +192,21 @@ declare
 begin
   v_account_id := keyfund.open_account(p_user_id, p_account_id, 'admin');
   if not exists (select from public.profiles where id = p_user_id and email <> '') then
-    perform keyfund.refuse(409, 'email_missing',
-      'Add an e-mail address to your account first: the payment''s receipt is sent there.');
+    perform keyfund.refuse('email_missing');
   end if;
   -- Each order is asked about for a year: nobody may queue thousands before everybody else's.
   if (select count(*) from public.transactions
       where user_id = p_user_id and credited_at is null and created_at > now() - interval '1 hour')
       >= (select open_orders_per_hour from keyfund.settings) then
-    perform keyfund.refuse(429, 'too_many_orders',
-      'Too many orders were opened and not paid. Pay one of them, or try again later.');
+    perform keyfund.refuse('too_many_orders');
   end if;
   select * into v_package from public.credit_packages where id = p_package_id and active;
   if v_package.id is null then
-    perform keyfund.refuse(404, 'package_not_found', 'There is no such package on sale.');
+    perform keyfund.refuse('package_not_found');
   end if;
   if p_amount <> v_package.amount or p_credits <> v_package.credits then -- null: whatever it is
-    perform keyfund.refuse(409, 'price_changed', format('This package has changed: it is now %s credits for %s.',
-      v_package.credits, keyfund.price_text(v_package.amount, v_package.currency)));
+    perform keyfund.refuse('price_changed', v_package.credits::text,
+      keyfund.price_text(v_package.amount, v_package.currency));
   end if;
   insert into keyfund.orders (account_id, user_id, provider, package_id, amount, currency, credits, rate_id)
   values (v_account_id, p_user_id, p_provider, v_package.id, v_package.amount, v_package.currency, v_package.credits,
@@ -230,7 +228,7 @@ begin
   select o.* into v_order from keyfund.orders o join public.transactions t on t.order_id = o.id
   where t.reference = p_reference;
   if v_order.id is null then
-    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+    perform keyfund.refuse('payment_not_found');
   end if;
   return keyfund.attempt(v_order);
 end;
@@ -295,19 +293,19 @@ declare
 begin
   v_payment := keyfund.hold_payment(p_reference);
   if v_payment.id is null then
-    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+    perform keyfund.refuse('payment_not_found');
   end if;
   if v_payment.status = 'success' or v_payment.credited_at is not null then
     return jsonb_build_object('credited', false, 'user_id', v_payment.account_id);
   end if;
   if v_payment.status = 'needs_review' then
-    perform keyfund.refuse(409, 'payment_needs_review', 'An administrator has to decide about this payment.');
+    perform keyfund.refuse('payment_needs_review');
   elsif v_payment.decided_at is not null then
-    perform keyfund.refuse(409, 'payment_refused', 'An administrator decided that this payment buys nothing.');
+    perform keyfund.refuse('payment_refused');
   end if;
   -- The caller has judged this already; money is not given on one opinion.
   if p_currency is distinct from v_payment.currency or coalesce(p_paid_amount, 0) < v_payment.amount then
-    perform keyfund.refuse(409, 'payment_does_not_fit', 'What was paid is not what was ordered.');
+    perform keyfund.refuse('payment_does_not_fit');
   end if;
   v_entry := keyfund.append_entry(v_payment.account_id, v_payment.credits, 'purchase',
     'purchase:' || v_payment.reference, null, v_payment.user_id);

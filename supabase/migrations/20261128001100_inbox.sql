@@ -162,7 +162,7 @@ declare
 begin
   if p_ids is null and p_reference is null and p_from is null and p_until is null
     and not coalesce(p_failing, false) then
-    perform keyfund.refuse(400, 'nothing_chosen', 'Name events, a payment, a time range, or all that fail.');
+    perform keyfund.refuse('nothing_chosen');
   end if;
   -- One that is being handled right now is left to whoever handles it, and not counted.
   update keyfund.events

@@ -141,7 +141,7 @@ declare
 begin
   v_payment := keyfund.hold_payment(p_reference);
   if v_payment.id is null then
-    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+    perform keyfund.refuse('payment_not_found');
   end if;
   v_before := v_payment.withheld_credits;
   begin
@@ -160,8 +160,7 @@ begin
         updated_at = now()
     where not keyfund.disputes.resolved;
     if v_payment.credited_at is not null and v_payment.borne_fee is null and keyfund.lost_amount(v_payment) > 0 then
-      perform keyfund.refuse(409, 'fee_unknown',
-        'Ask the provider first who bore the fee: nothing is withheld before that is known.');
+      perform keyfund.refuse('fee_unknown');
     end if;
     v_change := keyfund.withhold(v_payment.id);
     if p_only_show then

@@ -91,7 +91,7 @@ begin
     then r.ended_at is null and r.continued_at > now() - interval '1 minute' else r.id = resync_failed.resync_id end
   order by r.id desc limit 1;
   if v_resync.id is null and resync_failed.resync_id is not null then
-    perform keyfund.refuse(404, 'resync_not_found', 'There is no such resync.');
+    perform keyfund.refuse('resync_not_found');
   elsif v_resync.id is null then
     insert into keyfund.resyncs (started_by) values ((select auth.uid())) returning * into v_resync;
   elsif v_resync.ended_at is not null then
@@ -156,7 +156,7 @@ begin
   perform keyfund.lock_account(account_id);
   v_revision := keyfund.touch_account(account_id);
   if v_revision is null then
-    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+    perform keyfund.refuse('account_not_found');
   end if;
   update public.virtual_keys k
   set revision = v_revision, sync_status = 'pending', next_attempt_at = now(), last_error = null, refusals = 0

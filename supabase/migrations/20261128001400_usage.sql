@@ -143,7 +143,7 @@ begin
     select from jsonb_to_recordset(p_days) as d (key_hash text)
     join public.virtual_keys k on k.key_hash = d.key_hash where k.account_id <> p_account_id
   ) then
-    perform keyfund.refuse(409, 'usage_of_another', 'LiteLLM told of another account''s keys.');
+    perform keyfund.refuse('usage_of_another');
   end if;
   -- Row by row and figure by figure the larger stays: within a day they only grow, so less means that LiteLLM lost
   -- some (restored, replaced, reset). Adding up before and after instead would count twice what a restore kept; so
@@ -200,31 +200,28 @@ begin
     perform keyfund.check_administrator(); -- first: nobody else learns whether the account exists
   end if;
   -- Days to come are days without usage: a month may be asked for before it is over.
-  if v_until not between '2000-01-01' and '9999-12-31' or read_usage.start_date not between '2000-01-01'
-    and '9999-12-31' then
-    perform keyfund.refuse(400, 'invalid_range', 'A date is between 2000-01-01 and 9999-12-31.');
-  end if;
   v_from := coalesce(read_usage.start_date, v_until - 29);
-  if v_from > v_until or v_until - v_from > 365 then
-    perform keyfund.refuse(400, 'invalid_range',
-      'start_date is not after end_date, and at most 366 days are told at once.');
+  if v_from < '2000-01-01' or v_until > '9999-12-31' then -- infinite dates, which have no difference, among them
+    perform keyfund.refuse('invalid_range');
+  elsif v_from > v_until or v_until - v_from > 365 then
+    perform keyfund.refuse('invalid_range');
   end if;
   v_exists := exists (select from keyfund.accounts a where a.id = v_account_id);
   if not v_exists and v_role is null then
-    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+    perform keyfund.refuse('account_not_found');
   end if;
   if v_role is null then
     perform keyfund.note_reading('usage_read', 1, v_account_id);
   end if;
   if read_usage.key_id is not null and not exists (
       select from public.virtual_keys k where k.id = read_usage.key_id and k.account_id = v_account_id) then
-    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+    perform keyfund.refuse('key_not_found');
   end if;
   if read_usage.by_key and (
       select count(*) from (
         select from keyfund.usage_by_day u
         where u.account_id = v_account_id and u.day between v_from and v_until limit 50001) r) > 50000 then
-    perform keyfund.refuse(400, 'too_many_rows', 'More than 50,000 rows: ask for fewer days.');
+    perform keyfund.refuse('too_many_rows');
   end if;
   return (
     with named as (

@@ -213,7 +213,7 @@ begin
     return true;
   end if;
   if not exists (select from public.virtual_keys where key_hash = p_key_hash and account_id = p_user_id) then
-    perform keyfund.refuse(409, 'key_taken', 'This key belongs to another account.');
+    perform keyfund.refuse('key_taken');
   end if;
   return false;
 end;

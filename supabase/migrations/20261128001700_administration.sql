@@ -54,7 +54,7 @@ begin
     update public.teams set status = p_status, updated_at = now() where id = p_account_id and status <> 'deleted';
   end if;
   if not found then
-    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+    perform keyfund.refuse('account_not_found');
   end if;
 end;
 $$;
@@ -83,26 +83,24 @@ declare
   v_before bigint;
 begin
   perform keyfund.check_administrator();
-  if coalesce(btrim(adjust_credits.reason), '') = '' or coalesce(btrim(adjust_credits.adjustment_id), '') = '' then
-    perform keyfund.refuse(400, 'reason_missing',
-      'Say why, and give an id: repeating it with the same id changes nothing.');
+  if coalesce(btrim(adjust_credits.reason), '') = '' then
+    perform keyfund.refuse('reason_missing');
+  elsif coalesce(btrim(adjust_credits.adjustment_id), '') = '' then
+    perform keyfund.refuse('adjustment_id_missing');
   end if;
   if coalesce(adjust_credits.credits, 0) = 0 or abs(adjust_credits.credits) > 1000000000 then
-    perform keyfund.refuse(400, 'invalid_credits',
-      'credits is a whole number other than 0, up to a thousand million either way.');
+    perform keyfund.refuse('invalid_credits');
   end if;
   perform keyfund.hold_account(adjust_credits.account_id);
   v_before := keyfund.credits_of(adjust_credits.account_id);
   if v_before is null then
-    perform keyfund.refuse(404, 'account_not_found', 'There is no such account.');
+    perform keyfund.refuse('account_not_found');
   end if;
   select * into v_entry from public.credit_ledger where cause = v_cause;
   if v_entry.id is null then
     if v_before + adjust_credits.credits < least(0, v_before)
         and not coalesce(adjust_credits.allow_negative, false) then
-      perform keyfund.refuse(409, 'below_zero', format(
-        'The account has %s credits and would have %s: that is less than nothing. Allow it with allow_negative.',
-        v_before, v_before + adjust_credits.credits));
+      perform keyfund.refuse('below_zero', v_before::text, (v_before + adjust_credits.credits)::text);
     end if;
     if keyfund.append_entry(adjust_credits.account_id, adjust_credits.credits, 'adjustment', v_cause,
         btrim(adjust_credits.reason)) is not null then
@@ -113,7 +111,7 @@ begin
     select * into strict v_entry from public.credit_ledger where cause = v_cause;
   end if;
   if (v_entry.account_id, v_entry.delta) is distinct from (adjust_credits.account_id, adjust_credits.credits) then
-    perform keyfund.refuse(409, 'adjustment_exists', 'This id was used for another adjustment.');
+    perform keyfund.refuse('adjustment_exists');
   end if;
   return v_entry;
 end;
@@ -130,14 +128,13 @@ declare
   v_credits bigint;
 begin
   if p_payment.paid_currency is distinct from p_payment.currency or p_payment.paid_amount is null then
-    perform keyfund.refuse(409, 'no_proportion',
-      'What was paid cannot be set against the price: credit it as ordered, or refund it.');
+    perform keyfund.refuse('no_proportion');
   end if;
   v_credits := least(p_payment.credits,
     floor(p_payment.credits::numeric * (p_payment.paid_amount - coalesce(p_payment.borne_fee,
       0)) / p_payment.amount));
   if v_credits < 1 then
-    perform keyfund.refuse(409, 'too_little_paid', 'What was paid does not buy one credit.');
+    perform keyfund.refuse('too_little_paid');
   end if;
   return v_credits;
 end;
@@ -217,7 +214,7 @@ begin
   perform keyfund.check_administrator();
   select t.* into v_payment from public.transactions t where t.reference = read_payment.reference;
   if v_payment.id is null then
-    perform keyfund.refuse(404, 'payment_not_found', 'No order of ours has this reference.');
+    perform keyfund.refuse('payment_not_found');
   end if;
   perform keyfund.note_reading('payment_read', 1, v_payment.account_id,
     jsonb_build_object('reference', v_payment.reference));
@@ -253,16 +250,15 @@ declare
 begin
   perform keyfund.check_administrator();
   if coalesce(btrim(decide_review.reason), '') = '' then
-    perform keyfund.refuse(400, 'reason_missing', 'Say why: the reason is kept.');
+    perform keyfund.refuse('reason_missing');
   end if;
   v_payment := keyfund.hold_payment(decide_review.reference);
   if v_payment.id is null or v_payment.status <> 'needs_review' then
-    perform keyfund.refuse(409, 'nothing_to_decide', 'No payment with this reference waits for a decision.');
+    perform keyfund.refuse('nothing_to_decide');
   end if;
   if decide_review.accept then
     if v_payment.borne_fee is null and keyfund.lost_amount(v_payment) > 0 then
-      perform keyfund.refuse(409, 'fee_unknown',
-        'Something of it was given back: do its steps again first, so that the provider is asked who bore the fee.');
+      perform keyfund.refuse('fee_unknown');
     end if;
     v_credits := case when decide_review.in_part then keyfund.proportion(v_payment) else v_payment.credits end;
     perform keyfund.append_entry(v_payment.account_id, v_credits, 'purchase',
@@ -314,11 +310,11 @@ begin
   perform keyfund.lock_account((select account_id from public.virtual_keys where id = p_key_id));
   select * into v_key from public.virtual_keys where id = p_key_id and state <> 'placeholder' for update;
   if v_key.id is null then
-    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+    perform keyfund.refuse('key_not_found');
   elsif v_key.state = 'revoked' then
-    perform keyfund.refuse(409, 'key_revoked', 'This key is revoked for good.');
+    perform keyfund.refuse('key_revoked');
   elsif v_key.successor_id is not null then
-    perform keyfund.refuse(409, 'key_retiring', 'This is the former string of a rotated key: choose the key itself.');
+    perform keyfund.refuse('key_retiring');
   end if;
   return v_key;
 end;
@@ -348,7 +344,7 @@ declare
 begin
   select * into v_key from public.virtual_keys where id = p_key_id and state <> 'placeholder';
   if v_key.id is null then
-    perform keyfund.refuse(404, 'key_not_found', 'There is no such key.');
+    perform keyfund.refuse('key_not_found');
   end if;
   return v_key;
 end;
@@ -453,7 +449,7 @@ declare
 begin
   perform keyfund.check_administrator();
   if list_events.only_kind not in ('waiting', 'failing', 'unknown') then
-    perform keyfund.refuse(400, 'invalid_kind', 'only_kind is waiting, failing or unknown.');
+    perform keyfund.refuse('invalid_kind');
   end if;
   v_found := coalesce((
     select jsonb_agg(keyfund.describe_event(found.event) order by (found.event).id desc)

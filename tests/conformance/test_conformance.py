@@ -312,7 +312,7 @@ async def test_what_makes_no_sense_is_refused(subject: Subject, wrong: dict[str,
 async def test_a_refusal_reaches_us_as_one(subject: Subject) -> None:
     with pytest.raises(RefusedError) as caught:
         await subject.gateway.create_key(wanted(subject.user_id, budget_duration="junk"))
-    assert caught.value.code == "litellm_http_400"
+    assert caught.value.code == "litellm_refused"
 
 
 # --------------------------------------------------------------------- budgets

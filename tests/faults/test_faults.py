@@ -198,7 +198,7 @@ def test_five_refusals_park_and_a_resync_goes_on(scene: Scene, pair: Pair, route
     until(lambda: scene.parked([user]) > 0, seconds=10, what="it is parked")
     row = scene.keys(user)[0]
     assert (row["sync_status"], row["next_attempt_at"]) == ("failed", None)
-    assert "litellm_http_400" in row["last_error"]
+    assert "litellm_refused" in row["last_error"]
     time.sleep(2.5)  # two ticks of the worker: a parked one must stay where it is
     assert refusal.hits == 5
     pair.worker.behave()

@@ -219,7 +219,7 @@ def test_one_event_a_time_range_and_all_that_fail_are_replayed(world: World, adm
     assert world.deliver(raw).status_code == 200
     until(lambda: (world.event(raw) or {}).get("attempts"), what="it failed")
     (event,) = rpc(world, admin, "list_events", only_kind="failing", reference=reference)
-    assert event["last_error"].startswith("paystack_http_500")
+    assert event["last_error"].startswith("paystack_failed")
     world.db.execute(
         "update keyfund.events set next_attempt_at = now() + interval '1 day' where id = %s",
         [event["id"]],

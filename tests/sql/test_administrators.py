@@ -98,7 +98,7 @@ def test_the_id_of_an_adjustment_is_not_used_for_another(db: Connection, adminis
     ("change", "status", "code"),
     [
         ({"reason": " "}, 400, "reason_missing"),
-        ({"adjustment_id": None}, 400, "reason_missing"),
+        ({"adjustment_id": None}, 400, "adjustment_id_missing"),
         ({"credits": 0}, 400, "invalid_credits"),
         ({"credits": 10**10}, 400, "invalid_credits"),
         ({"account_id": uuid4()}, 404, "account_not_found"),

@@ -163,7 +163,7 @@ def test_a_ceiling_is_not_outwitted_by_a_shorter_period(db: Connection, user_id:
     made = synced_key(db, user_id, budget_duration="1h", max_budget=500)
     if by == "operator":
         db.execute("update keyfund.settings set most_max_budget = 1000")
-        with refused(400, "beyond_ceiling"):
+        with refused(400, "duration_beyond_ceiling"):
             create(db, user_id, budget_duration="7d")
         assert create(db, user_id, budget_duration="lifetime")["budget_duration"] is None
     else:
@@ -172,7 +172,7 @@ def test_a_ceiling_is_not_outwitted_by_a_shorter_period(db: Connection, user_id:
         by_owner(db, admin, "limit_virtual_key", key_id=made["id"], reason="too much", max_budget=1000)
     assert (key(db, made["id"])["budget_duration"], key(db, made["id"])["max_budget"]) == ("30d", 500)
     for duration in ("1h", "1d", "7d"):
-        with refused(400, "beyond_ceiling"):
+        with refused(400, "duration_beyond_ceiling"):
             change(db, user_id, made["id"], budget_duration=duration)
     assert change(db, user_id, made["id"], budget_duration="lifetime")["budget_duration"] is None
     assert change(db, user_id, made["id"], budget_duration="30d")["budget_duration"] == "30d"

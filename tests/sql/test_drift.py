@@ -168,7 +168,7 @@ def test_an_account_of_which_only_a_key_is_parked_is_resting(db: Connection) -> 
     for _ in range(5):
         let_pass(db, 120)
         push = claim(db, user_id)
-        finish(db, push, results(push, "refused", error="litellm_http_400: no"))
+        finish(db, push, results(push, "refused", error="litellm_refused: no"))
     told = read(db, made["key_hash"])
     assert (told["parked"], told["settled"], told["resting"]) == (True, False, True)
 

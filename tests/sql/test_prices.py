@@ -93,11 +93,13 @@ def test_the_refusal_says_what_the_credits_cost_and_what_the_price_is(
     db: Connection, administrator: UUID
 ) -> None:
     fee = re.escape(
-        "10000 credits cost NGN 290,000.00 at your rate and the fee is NGN 0.01, and the price is NGN 0.28"
+        "10000 credits cost NGN 290,000.00 at your rate, the fee is NGN 0.01, and the price is NGN 0.28"
     )
     with pytest.raises(psycopg.Error, match=fee):
         save(db, administrator, amount=28)
-    no_fee = re.escape("10000 credits cost USD 200.00 at your rate, and the price is USD 0.01")
+    no_fee = re.escape(
+        "10000 credits cost USD 200.00 at your rate, the fee is USD 0.00, and the price is USD 0.01"
+    )
     with pytest.raises(psycopg.Error, match=no_fee):
         save(db, administrator, currency="USD", amount=1)
 

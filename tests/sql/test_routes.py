@@ -244,7 +244,7 @@ def test_a_key_that_is_parked_is_tried_again(db: Connection) -> None:
     for _ in range(5):
         let_pass(db, 300)
         push = claim(db, user_id)
-        finish(db, push, results(push, "refused", error="litellm_http_400: no"))
+        finish(db, push, results(push, "refused", error="litellm_refused: no"))
     assert account(db, user_id)["next_attempt_at"] is None
     db.execute("update keyfund.settings set key_max_parallel = 3")
     assert [one["id"] for one in claim(db, user_id)["keys"]] == [str(made["id"])]

@@ -36,7 +36,7 @@ def test_a_suspension_is_told_with_every_live_key_and_overtakes_all_until_it_is_
     first, *_ = all_by_service(db, "claim_pushes", p_limit=9, p_lease_seconds=60)
     assert (first["user_id"], first["suspended"], first["budget_micros"]) == (str(user_id), True, 0)
     assert [(one["id"], one["state"]) for one in first["keys"]] == [(str(made["id"]), "active")]
-    finish(db, first, results(first, "transient", error="litellm_http_500: no"))
+    finish(db, first, results(first, "transient", error="litellm_failed: no"))
     assert key(db, made["id"])["sync_status"] == "failed"
     assert account(db, user_id)["urgent"]
     let_pass(db, 120)

@@ -556,7 +556,7 @@ def test_a_suspended_person_s_keys_are_blocked_in_their_teams_until_they_are_bac
     ban(db, member, hours=1)
     assert [key(db, one["id"])["state"] for one in (live, stopped, other)] == ["blocked", "blocked", "active"]
     for who in (member, owner):
-        with refused(403, "account_suspended"):
+        with refused(403, "holder_suspended"):
             by_owner(db, who, "unblock_virtual_key", key_id=live["id"])
     push = claim(db, team)
     assert (push["suspended"], {one["state"] for one in push["keys"]}) == (False, {"blocked"})

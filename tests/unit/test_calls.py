@@ -23,20 +23,21 @@ class Failing:
         (
             "23514",
             'new row for relation "virtual_keys" violates check constraint "virtual_keys_name_check"',
-            'database_23514: The database refused this: constraint "virtual_keys_name_check".',
+            'database_refused: The database refused this with 23514: constraint "virtual_keys_name_check".',
         ),
         (
             "23505",
             'duplicate key value violates unique constraint "transactions_provider_id_key"',
-            'database_23505: The database refused this: constraint "transactions_provider_id_key".',
+            "database_refused: The database refused this with 23505: "
+            'constraint "transactions_provider_id_key".',
         ),
         (
             "23502",
             'null value in column "rpm_limit" of relation "virtual_keys" violates not-null constraint',
-            'database_23502: The database refused this: column "rpm_limit".',
+            'database_refused: The database refused this with 23502: column "rpm_limit".',
         ),
-        ("22003", "integer out of range", "database_22003: The database refused this."),
-        ("P0001", 'no "sk-secret" here', "database_p0001: The database refused this."),
+        ("22003", "integer out of range", "database_refused: The database refused this with 22003."),
+        ("P0001", 'no "sk-secret" here', "database_refused: The database refused this with P0001."),
     ],
 )
 async def test_a_refusal_names_its_constraint_and_nothing_else(code: str, message: str, told: str) -> None:

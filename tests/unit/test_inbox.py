@@ -10,6 +10,7 @@ import pytest
 
 from core.domain.payments import Event, Kind, Provider
 from core.errors import KeyfundError, RefusedError, TransientError
+from core.refusals import refused
 from core.store import ServiceStore
 from core.store.payments import ClaimedEvent, Delivery
 from webhook import inbox
@@ -37,7 +38,7 @@ class Store:
         if self.down is not None:
             raise self.down
         if self.poisoned in names:
-            raise RefusedError("database_22p05", "The database refused this.", status=500)
+            raise refused("database_refused", "22P05", "")
         return [self._take(name) for name in names]
 
     def _take(self, name: str) -> ClaimedEvent | None:

@@ -159,7 +159,7 @@ async def test_a_refusal_is_a_refusal_and_never_quotes_the_vendor(litellm: LiteL
         respx.get(f"{BASE}/v2/user/info").respond(404, json={"error": {}})
         with pytest.raises(RefusedError) as caught:
             await litellm.update_key(WANTED)
-    assert caught.value.status == status
+    assert (caught.value.status, caught.value.vendor_status) == (400, status)
     assert "sk-secret" not in str(caught.value)
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from core.domain.pushes import Spender, SpendPage
 from core.domain.work import Turn
-from core.errors import RefusedError
+from core.refusals import refused
 from worker.jobs.sync import SettleUsage
 
 NEWEST = datetime(2026, 11, 26, tzinfo=UTC)
@@ -34,7 +34,7 @@ class Shelf:
         return len(spenders)
 
     async def record_key_spend(self, _keys: Any) -> int:
-        raise RefusedError("database_22003", "The database refused this.", status=500)
+        raise refused("database_refused", "22003", "")
 
     async def finish_chore(self, _turn: Turn, newest: datetime) -> None:
         self.marks.append(newest)

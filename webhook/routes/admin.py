@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Body, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import RefusedError
 from core.logs import get_logger
+from core.refusals import refused
 from core.store import CallerStore
 from webhook.routes.receipt import PaymentReference
 from webhook.services import CallerHere, Services, ServicesHere
@@ -51,7 +51,7 @@ class Refund(BaseModel):
 async def check_administrator(store: CallerStore) -> None:
     """Asked in the database on each call, so that taking the right away works at once."""
     if not await store.is_administrator():
-        raise RefusedError("not_an_administrator", "Only an administrator may do this.", status=403)
+        raise refused("not_an_administrator")
 
 
 async def _administrator(caller: CallerHere, services: ServicesHere) -> Caller:
@@ -88,13 +88,11 @@ async def refund_payment(
     store, paystack = services.store_of(caller), services.paystack
     payment = await store.read_payment(reference)
     if payment["provider_id"] is None:
-        raise RefusedError("payment_not_paid", "Nothing was paid for this order.", status=409)
+        raise refused("payment_not_paid")
     await services.settler.settle_reversals(reference)  # what was given back already, or is in dispute
     payment = await store.read_payment(reference)
     if any(not one["resolved"] or one["resolution"] in LOST for one in payment["disputes"]):
-        raise RefusedError(
-            "payment_disputed", "This payment is given back through its dispute, or was.", status=409
-        )
+        raise refused("payment_disputed")
     if payment["status"] == "needs_review":
         await store.decide_review(reference, accept=False, reason=body.reason)
     paid = payment["paid_amount"]

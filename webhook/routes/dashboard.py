@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from core.errors import NotConfiguredError, RefusedError
+from core.refusals import refused, switched_off
 from core.settings import Settings
 from core.shipped import DASHBOARD
 from webhook.services import ServicesHere
@@ -48,7 +48,7 @@ async def show(services: ServicesHere) -> Response:
     """The page. It holds nothing of anybody: what it shows, it fetches with its reader's token."""
     if not is_built():
         how = "run `npm ci` and `npm run build` in dashboard/"
-        raise NotConfiguredError("dashboard_not_built", f"The dashboard is not built here: {how}.")
+        raise switched_off("dashboard_not_built", how)
     policy = {"content-security-policy": content_security_policy(services.parts.settings)}
     page = (BUILT / "index.html").read_bytes()
     return Response(page, media_type="text/html", headers=HEADERS | policy)
@@ -58,7 +58,7 @@ def show_asset(name: AssetName, request: Request) -> Response:
     """A script or a stylesheet of the page, by its name with a hash; packed for whoever takes it so."""
     file = BUILT / "assets" / name
     if not file.is_file():
-        raise RefusedError("not_found", "Not Found", status=404)
+        raise refused("not_found")
     headers = {"cache-control": FOREVER, "vary": "accept-encoding"}
     media_type = guess_type(name)[0] or "application/octet-stream"
     if "gzip" in request.headers.get("accept-encoding", ""):

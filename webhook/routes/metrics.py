@@ -6,7 +6,8 @@ import math
 from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
-from core.errors import RefusedError, TransientError
+from core.errors import TransientError
+from core.refusals import refused
 from webhook.services import ServicesHere
 
 BACKLOG = Gauge("keyfund_backlog", "What is not finished yet.", ["kind"])
@@ -38,10 +39,10 @@ async def read(request: Request, services: ServicesHere) -> Response:
     """All metrics of this process, and the backlog; with ``Authorization: Bearer`` METRICS_TOKEN."""
     token = services.parts.settings.metrics_token
     if token is None:
-        raise RefusedError("not_found", "Not Found", status=404)
+        raise refused("not_found")
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-        raise RefusedError("not_signed_in", "The metrics token is needed.", status=401)
+        raise refused("metrics_token_missing")
     await _measure(services)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

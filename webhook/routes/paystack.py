@@ -4,10 +4,10 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
-from core.errors import NotConfiguredError, RefusedError
 from core.logs import get_logger
 from core.metrics import DELIVERIES
 from core.payments.paystack import is_signed, parse_event
+from core.refusals import refused, switched_off
 from webhook.services import ServicesHere
 
 log = get_logger()
@@ -22,12 +22,12 @@ async def receive(request: Request, services: ServicesHere) -> Received:
     secrets = services.parts.settings.paystack_secrets
     if not secrets:
         # An unset secret closes the door: an empty key could be forged by anyone.
-        raise NotConfiguredError("paystack_not_configured", "Payments are switched off here.")
+        raise switched_off("paystack_not_configured")
     raw = await _read_body(request)
     if not is_signed(raw, request.headers.get("x-paystack-signature"), secrets):
         log.warning("webhook.bad_signature", bytes=len(raw))
         DELIVERIES.labels("bad_signature").inc()
-        raise RefusedError("bad_signature", "The signature does not fit the body.", status=401)
+        raise refused("bad_signature")
     event = parse_event(raw)
     with services.background.place() as is_free:
         # Without a lease it is due at once, for the worker.
@@ -45,4 +45,4 @@ async def _read_body(request: Request) -> bytes:
     try:
         return await request.body()
     except ClientDisconnect:
-        raise RefusedError("incomplete_body", "The sender went away.") from None
+        raise refused("incomplete_body") from None

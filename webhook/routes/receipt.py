@@ -9,6 +9,7 @@ from fastapi import Path
 from fastapi.responses import HTMLResponse
 
 from core.errors import RefusedError
+from core.refusals import refused
 from core.store import CallerStore
 from webhook.services import CallerHere, ServicesHere
 
@@ -48,8 +49,8 @@ async def show(reference: PaymentReference, caller: CallerHere, services: Servic
 
 async def _why_none(store: CallerStore, reference: str) -> RefusedError:
     if await store.get_transaction(reference) is None:
-        return RefusedError("payment_not_found", "There is no such payment.", status=404)
-    return RefusedError("payment_not_credited", "The payment has not arrived yet.", status=409)
+        return refused("payment_not_found")
+    return refused("payment_not_credited")
 
 
 def lines(receipt: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import RefusedError
+from core.refusals import refused
 from core.store import CallerStore, Page
 from webhook.routes.admin import check_administrator
 from webhook.routes.keys import MOST_KEYS, After, Key
@@ -116,7 +116,7 @@ async def sync_key(body: SyncRequest, caller: CallerHere, services: ServicesHere
 async def _own_key(store: CallerStore, key_id: str) -> dict[str, Any]:
     row = await store.get_key(key_id)
     if row is None:
-        raise RefusedError("key_not_found", "There is no such key.", status=404)
+        raise refused("key_not_found")
     return row
 
 

@@ -1,8 +1,6 @@
 import { useState } from "preact/hooks";
-import { ApiError } from "../api/api";
 import type { Key } from "../api/types";
 import { useApp } from "../app-context";
-import { cents } from "../format";
 import { ActionDialog } from "../ui/action-dialog";
 import { SelectField, TextField } from "../ui/parts";
 
@@ -14,20 +12,6 @@ interface Limits {
 }
 
 const toCents = (dollars: string) => Math.round(Number(dollars) * 100);
-
-/** What the API counts in cents, and calls by its own names, as the forms here have it. */
-async function inWords(asked: Promise<unknown>): Promise<void> {
-  try {
-    await asked;
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.code !== "beyond_ceiling") throw error;
-    const message = error.message
-      .replace(/max_budget (\d+)/, (_, budget) => `a cap of ${cents(Number(budget))}`)
-      .replace(/rpm_limit (\d+)/, "$1 requests per minute")
-      .replace(/tpm_limit (\d+)/, "$1 tokens per minute");
-    throw new ApiError(error.status, error.code, message);
-  }
-}
 
 interface FieldsProps {
   limits: Limits;
@@ -88,7 +72,7 @@ export function CreateKey({ onClose }: { onClose: () => void }) {
   const name = limits.name.trim();
   const create = async () => {
     const cap = limits.dollars && { max_budget: toCents(limits.dollars) };
-    await inWords(api.post("/api/keys/manage", { name, ...cap, ...rates(limits) }));
+    await api.post("/api/keys/manage", { name, ...cap, ...rates(limits) });
     return `${name} is created. It works once it says Synced.`;
   };
   return (
@@ -116,7 +100,7 @@ export function EditKey({ item, onClose }: { item: Key; onClose: () => void }) {
   const name = limits.name.trim();
   const save = async () => {
     const budget = cap === "wallet" ? { cap } : { max_budget: toCents(limits.dollars) };
-    await inWords(api.patch(`/api/keys/manage/${item.id}`, { name, ...budget, ...rates(limits) }));
+    await api.patch(`/api/keys/manage/${item.id}`, { name, ...budget, ...rates(limits) });
     return `${name} is changed. It holds once it says Synced.`;
   };
   return (
