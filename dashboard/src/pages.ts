@@ -28,9 +28,18 @@ export function usePages<Row, Cursor extends string | number>(
   return { ...asked, keyOf, isFirst: after === null, toFirst: () => setAfter(null), toNext: last && (() => setAfter(keyOf(last))) };
 }
 
-/** The newest rows of a table that the caller may read, and the older ones page by page. */
-export function useNewest<Row extends { id: number }>(table: string, columns: string, size: number, turn?: unknown): Pages<Row> {
+/** The newest rows of a table that the caller may read, or of their personal account, and the older ones page by page. */
+export function useNewest<Row extends { id: number }>(
+  table: string,
+  columns: string,
+  size: number,
+  turn?: unknown,
+  personal = false,
+): Pages<Row> {
   const { api } = useApp();
-  const read = useCallback((before: number | null) => api.newest<Row>(table, columns, size, before), [api, table, columns, size]);
+  const read = useCallback(
+    (before: number | null) => api.newest<Row>(table, columns, size, before, personal),
+    [api, table, columns, size, personal],
+  );
   return usePages(read, size, (row) => row.id, turn);
 }

@@ -58,10 +58,12 @@ export class Api {
   read = <T>(name: string, args: object = {}) => this.query<T>((supabase) => supabase.rpc(name, args));
   change = <T>(name: string, args: object) => this.query<T>((supabase) => supabase.rpc(name, args), true);
 
-  /** The newest rows of a table, or the newest before an id. */
-  newest<Row>(table: string, columns: string, size: number, before: number | null): Promise<Row[]> {
+  /** The newest rows of a table, or the newest before an id; all that one may read, or those of one's personal account. */
+  async newest<Row>(table: string, columns: string, size: number, before: number | null, personal: boolean): Promise<Row[]> {
+    const { data } = await this.supabase.auth.getSession();
     return this.query<Row[]>((supabase) => {
-      const rows = supabase.from(table).select(columns).order("id", { ascending: false }).limit(size);
+      const all = supabase.from(table).select(columns).order("id", { ascending: false }).limit(size);
+      const rows = personal ? all.eq("account_id", data.session?.user.id ?? "") : all;
       return before === null ? rows : rows.lt("id", before);
     });
   }

@@ -7,6 +7,13 @@ import { useNow } from "../poll";
 import { Badge, CopyButton, Failure, Meter, Time } from "../ui/parts";
 import { EditKey, RevokeKey, RotateKey } from "./key-dialogs";
 
+const BLOCKED = {
+  owner: "Blocked",
+  team: "Blocked by your team",
+  administrator: "Blocked by an administrator",
+  suspension: "Blocked while you are suspended",
+};
+
 type Open = "edit" | "rotate" | "revoke" | null;
 
 export function KeyCard({ item }: { item: Key }) {
@@ -14,7 +21,7 @@ export function KeyCard({ item }: { item: Key }) {
   const [open, setOpen] = useState<Open>(null);
   const { busy, error, run } = useAction(live.refresh);
   const blocked = item.state === "blocked";
-  const held = blocked && item.blocked_by === "administrator";
+  const held = blocked && (item.blocked_by === "administrator" || item.blocked_by === "suspension");
   const close = () => setOpen(null);
 
   const toggle = () =>
@@ -28,7 +35,7 @@ export function KeyCard({ item }: { item: Key }) {
       <header>
         <h3 id={`key-${item.id}`}>{item.name}</h3>
         <span class="badges">
-          {blocked && <Badge tone="bad">{held ? "Blocked by an administrator" : "Blocked"}</Badge>}
+          {blocked && <Badge tone="bad">{BLOCKED[item.blocked_by ?? "owner"]}</Badge>}
           <SyncBadge item={item} />
         </span>
       </header>

@@ -13,9 +13,9 @@ const KINDS: Record<LedgerEntry["kind"], string> = {
 };
 const PAGE = 10;
 
-/** Every change of the balance, newest first; read again when the balance changes. */
+/** Every change of the personal account's balance, newest first; read again when the balance changes. */
 export function Ledger({ balance }: { balance: number | undefined }) {
-  const pages = useNewest<LedgerEntry>("credit_ledger", "id,delta,kind,reason,balance_after,created_at", PAGE, balance);
+  const pages = useNewest<LedgerEntry>("credit_ledger", "id,delta,kind,reason,balance_after,created_at", PAGE, balance, true);
   return (
     <Card heading="Ledger">
       <PagedTable
