@@ -30,6 +30,9 @@ grant select on public.teams to authenticated, service_role;
 create policy "members see their teams" on public.teams
   for select to authenticated using (id = any (array(select public.own_accounts())));
 create index teams_deleted_idx on public.teams (id) where status = 'deleted';
+-- How administrators find a team, as they find a person.
+create index teams_name_prefix_idx on public.teams (lower(name) text_pattern_ops);
+create index teams_created_at_idx on public.teams (created_at, id);
 
 create table public.members (
   account_id uuid references public.teams (id),

@@ -11,13 +11,20 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   v_search text := lower(nullif(btrim(find_accounts.search), ''));
   v_id uuid := case when v_search ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_search::uuid end;
+  v_size integer;
+  v_last record;
   v_found jsonb;
 begin
   perform keyfund.check_administrator();
+  v_size := keyfund.page_size(find_accounts.page_size);
+  select last.id, last.created_at into v_last from (
+    select p.id, p.created_at from public.profiles p union all select t.id, t.created_at from public.teams t) last
+  where last.id = find_accounts.after_account;
   v_found := coalesce((
     select jsonb_agg(jsonb_build_object(
-      'user_id', found.id, 'email', found.email, 'status', found.status, 'credits', found.credits,
-      'suspended_at', found.suspended_at, 'banned_until', found.banned_until, 'created_at', found.created_at,
+      'account_id', found.id, 'email', found.email, 'name', found.name, 'status', found.status,
+      'credits', found.credits, 'suspended_at', found.suspended_at, 'banned_until', found.banned_until,
+      'created_at', found.created_at,
       'keys', (
         select count(*) from public.virtual_keys k
         where k.account_id = found.id and k.state in ('active', 'blocked') and k.successor_id is null),
@@ -28,21 +35,30 @@ begin
         select a.revision <= a.confirmed_revision from keyfund.pushes a where a.account_id = found.id), false))
       order by found.created_at desc, found.id desc)
     from (
-      select p.* from public.profiles p
+      (select p.id, p.email, null as name, p.status, p.credits, p.suspended_at, p.banned_until, p.created_at
+      from public.profiles p
       where (v_search is null or p.id = v_id
           or (v_id is null and p.email ~>=~ v_search and p.email ~<~ (v_search || chr(1114111))))
-        and (find_accounts.after_account is null or (p.created_at, p.id) < (
-          select last.created_at, last.id from public.profiles last where last.id = find_accounts.after_account))
+        and (v_last.id is null or (p.created_at, p.id) < (v_last.created_at, v_last.id))
       order by p.created_at desc, p.id desc
-      limit keyfund.page_size(find_accounts.page_size)
+      limit v_size)
+      union all
+      (select t.id, null, t.name, t.status, t.credits, t.suspended_at, null, t.created_at from public.teams t
+      where (v_search is null or t.id = v_id
+          or (v_id is null and lower(t.name) ~>=~ v_search and lower(t.name) ~<~ (v_search || chr(1114111))))
+        and (v_last.id is null or (t.created_at, t.id) < (v_last.created_at, v_last.id))
+      order by t.created_at desc, t.id desc
+      limit v_size)
+      order by created_at desc, id desc
+      limit v_size
     ) found), '[]');
   perform keyfund.note_reading('accounts_read', jsonb_array_length(v_found), v_id);
   return v_found;
 end;
 $$;
 comment on function public.find_accounts(text, integer, uuid) is
-  'For administrators: accounts, newest first, by id or by how their address begins. after_account: the last of '
-  'the page before.';
+  'For administrators: accounts, newest first, by id or by how the person''s address or the team''s name begins. '
+  'after_account: the last of the page before.';
 
 create function keyfund.set_status(p_account_id uuid, p_status text, p_reason text) returns void
 language plpgsql set search_path = '' as $$

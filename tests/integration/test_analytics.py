@@ -230,7 +230,7 @@ def test_administrators_find_accounts(world: World, admin: User) -> None:
     world.synced_key(user)
     for search in (user.id, user.email, user.email[:-4]):
         (found,) = world.rest(admin, "POST", "/rpc/find_accounts", json={"search": search}).json()
-        assert (found["user_id"], found["email"], found["credits"]) == (user.id, user.email, 500)
+        assert (found["account_id"], found["email"], found["credits"]) == (user.id, user.email, 500)
         assert (found["keys"], found["failing_keys"], found["wallet_confirmed"]) == (1, 0, True)
     refused = world.rest(user, "POST", "/rpc/find_accounts", json={"search": user.id})
     assert refused.status_code == 403

@@ -43,7 +43,7 @@ def test_accounts_are_found_by_id_or_by_how_their_address_begins(db: Connection,
     ana, anabel, bea = (sign_up(db, f"{name}@example.com") for name in ("ana", "anabel", "be%a_"))
 
     def ids(search: str) -> set[str]:
-        return {one["user_id"] for one in find(db, admin, search)}
+        return {one["account_id"] for one in find(db, admin, search)}
 
     assert ids("ana@example.com") == ids(f" {ana} ") == ids(str(ana).upper()) == {str(ana)}
     assert ids("ANA") == {str(ana), str(anabel)}
@@ -55,12 +55,28 @@ def test_without_a_search_the_newest_come_first(db: Connection, admin: UUID) -> 
     older = sign_up(db)
     let_pass(db, 60)
     newer = sign_up(db)
-    assert [one["user_id"] for one in find(db, admin, page_size=2)] == [
+    assert [one["account_id"] for one in find(db, admin, page_size=2)] == [
         str(newer),
-        find(db, admin)[1]["user_id"],
+        find(db, admin)[1]["account_id"],
     ]
-    assert find(db, admin, "   ")[0]["user_id"] == str(newer)
-    assert {one["user_id"] for one in find(db, admin)} == {str(one) for one in (admin, older, newer)}
+    assert find(db, admin, "   ")[0]["account_id"] == str(newer)
+    assert {one["account_id"] for one in find(db, admin)} == {str(one) for one in (admin, older, newer)}
+
+
+def test_teams_are_found_by_id_or_by_how_their_name_begins_and_among_the_newest(
+    db: Connection, admin: UUID
+) -> None:
+    owner = sign_up(db, "ana@example.com")
+    let_pass(db, 60)
+    team = by_owner(db, owner, "create_team", name="Anthill")["id"]
+    for search in ("anth", str(team)):
+        (found,) = find(db, admin, search)
+        assert (found["account_id"], found["name"], found["email"]) == (str(team), "Anthill", None)
+        assert (found["status"], found["credits"], found["banned_until"]) == ("active", 0, None)
+    assert {one["account_id"] for one in find(db, admin, "an")} == {str(owner), str(team)}
+    (newest,) = find(db, admin, page_size=1)
+    (second,) = find(db, admin, page_size=1, after_account=newest["account_id"])
+    assert (newest["account_id"], second["account_id"]) == (str(team), str(owner))
 
 
 @pytest.mark.parametrize("size", [0, -5, 201, 1000, None])
@@ -74,7 +90,7 @@ def test_the_accounts_are_found_page_by_page_none_twice(db: Connection, admin: U
     everybody = [str(sign_up(db)) for _ in range(4)] + [str(admin)]  # several of one moment
     seen: list[str] = []
     while page := find(db, admin, page_size=2, **({"after_account": seen[-1]} if seen else {})):
-        seen += [one["user_id"] for one in page]
+        seen += [one["account_id"] for one in page]
     assert sorted(seen) == sorted(everybody)
 
 
@@ -86,8 +102,9 @@ def test_an_account_is_told_with_its_keys_and_how_it_stands(db: Connection, admi
     assert finish(db, claim(db, user_id))
     (told,) = find(db, admin, "ana")
     assert told | {"created_at": None} == {
-        "user_id": str(user_id),
+        "account_id": str(user_id),
         "email": "ana@example.com",
+        "name": None,
         "status": "active",
         "credits": 500,
         "suspended_at": None,

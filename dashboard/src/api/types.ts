@@ -218,8 +218,11 @@ export interface InboxEvent {
 }
 
 export interface FoundAccount {
-  user_id: string;
+  account_id: string;
+  /** A person's address. */
   email: string | null;
+  /** A team's name. */
+  name: string | null;
   status: "active" | "suspended" | "deleted";
   suspended_at: string | null;
   banned_until: string | null;

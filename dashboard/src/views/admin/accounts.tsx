@@ -17,7 +17,7 @@ type What = keyof typeof ACTS;
 const PAGE = 20;
 const possible = ({ status }: FoundAccount): What[] =>
   status === "deleted" ? ["adjust"] : ["adjust", status === "active" ? "suspend" : "reinstate"];
-const nameOf = (account: FoundAccount) => account.email ?? account.user_id;
+const nameOf = (account: FoundAccount) => account.email ?? account.name ?? account.account_id;
 
 export function Accounts({ turn, onChange }: Section) {
   const { api, say } = useApp();
@@ -27,11 +27,11 @@ export function Accounts({ turn, onChange }: Section) {
     (after: string | null) => api.read<FoundAccount[]>("find_accounts", { search, page_size: PAGE, after_account: after }),
     [api, search],
   );
-  const pages = usePages(read, PAGE, (account) => account.user_id, turn, search);
+  const pages = usePages(read, PAGE, (account) => account.account_id, turn, search);
   const { busy, error, run } = useAction(onChange);
   const resync = (account: FoundAccount) =>
     run(async () => {
-      await api.change("resync_account", { account_id: account.user_id });
+      await api.change("resync_account", { account_id: account.account_id });
       say("The wallet and the failed keys are on their way again.");
     });
   const dialog = question && { account: question.account, onClose: () => setQuestion(undefined), refresh: onChange };
@@ -113,11 +113,11 @@ function Adjust({ account, ...dialog }: DialogProps) {
   const after = account.credits + change;
   const isBelow = change < 0 && after < 0;
   const adjust = async (reason: string) => {
-    const id = unanswered.get(account.user_id) ?? crypto.randomUUID();
-    unanswered.set(account.user_id, id);
+    const id = unanswered.get(account.account_id) ?? crypto.randomUUID();
+    unanswered.set(account.account_id, id);
     try {
       await api.change("adjust_credits", {
-        account_id: account.user_id,
+        account_id: account.account_id,
         credits: change,
         reason,
         adjustment_id: id,
@@ -125,11 +125,11 @@ function Adjust({ account, ...dialog }: DialogProps) {
       });
     } catch (thrown) {
       if (!(thrown instanceof ApiError) || thrown.status !== 409) throw thrown;
-      unanswered.delete(account.user_id);
+      unanswered.delete(account.account_id);
       if (thrown.code !== "adjustment_exists") throw thrown;
       throw new ApiError(409, thrown.code, "The adjustment before, of which no answer came, was booked. Look at the credits before you adjust them again.");
     }
-    unanswered.delete(account.user_id);
+    unanswered.delete(account.account_id);
     return `The credits of ${nameOf(account)} are adjusted.`;
   };
   return (
@@ -162,7 +162,7 @@ function Adjust({ account, ...dialog }: DialogProps) {
 function SetStatus({ account, what, ...dialog }: DialogProps & { what: "suspend" | "reinstate" }) {
   const { api } = useApp();
   const set = async (reason: string) => {
-    await api.change(`${what}_account`, { account_id: account.user_id, reason });
+    await api.change(`${what}_account`, { account_id: account.account_id, reason });
     return `${nameOf(account)} is ${what === "suspend" ? "suspended" : "reinstated"}.`;
   };
   return (
