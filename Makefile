@@ -11,7 +11,7 @@ FROM_dev := pyproject.toml --extra test requirements/dev.in
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 MODULES := dashboard dev/browser dev/litellm dev/supabase tests/compat
 
-.PHONY: help setup run story test bench screenshots lock litellm-newest venv
+.PHONY: help setup run story check lint test bench screenshots lock litellm-newest venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -25,13 +25,19 @@ run: setup ## start the whole stack, play the story, serve until Ctrl-C
 story: setup ## start the stack, play the story, stop; fails unless every step held
 	@$(PYTHON) -m dev story
 
+check: setup lint ## linters, types, unit and SQL tests: what one runs while writing
+	$(PYTHON) -m pytest tests/unit tests/sql $(SIDE_BY_SIDE) --quiet
+
 test: venv ## every check and test, on real parts; LONG=1 for the long modes
 	@$(PYTHON) -m dev setup --all
+	@$(MAKE) --no-print-directory lint
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(if $(LONG),-o timeout=3600 --durations=60)
+
+lint: venv
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(if $(LONG),-o timeout=3600 --durations=60)
 
 bench: setup ## measure the speed, each figure beside its limit (under 20 minutes); QUICK=1 for a look
 	@$(PYTHON) -m bench

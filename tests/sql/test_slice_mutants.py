@@ -35,7 +35,7 @@ async def shows_every_lost_key(both: Both) -> bool:
         (one for user_id in people for one in live(both.db, user_id)), key=lambda one: one["key_hash"]
     )
     # Of two accounts: what is found of one makes all of its keys due.
-    lost = (held[0], [one for one in held if one["user_id"] != held[0]["user_id"]][-1])
+    lost = (next(one for one in held if one["user_id"] != held[-1]["user_id"]), held[-1])
     for one in lost:
         del both.standin.rows[str(one["key_hash"])]
     by_service(both.db, "claim_drift_slice", p_lease_seconds=300)
