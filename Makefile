@@ -8,7 +8,7 @@ LOCKED := runtime dev litellm litellm-newest peer
 FROM_runtime := pyproject.toml
 FROM_dev := pyproject.toml --extra test requirements/dev.in
 # Two processes of tests, each with a stack of its own; a file's tests stay together, in order.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 MODULES := dashboard dev/browser dev/litellm dev/supabase tests/compat
 
 .PHONY: help setup run story check lint test bench screenshots lock litellm-newest venv

@@ -19,16 +19,12 @@ from tests.support import Connection, Database, SqlServer, User, sign_up_at
 
 LONGEST = ("test_storm.py", "test_drift.py", "test_crash.py", "test_routes.py")
 """These files come first, so that no process waits at the end for the other."""
-LAST = "hostile"
+LAST = "test_zz_secrets.py"
 """Its search for secrets reads what all other tests wrote and needs what its own folder learnt."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, one after the other; so do those of the last folder."""
-    items.sort(key=lambda item: (item.path.parent.name == LAST, item.path.name not in LONGEST))
-    for item in items:
-        path = item.path.relative_to(item.config.rootpath)
-        item.add_marker(pytest.mark.xdist_group(LAST if path.parent.name == LAST else str(path)))
+    items.sort(key=lambda item: (item.path.name == LAST, item.path.name not in LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

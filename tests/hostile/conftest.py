@@ -1,6 +1,7 @@
 """The running stack under attack, a database with its REST side alone, and the evidence of all of it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,17 +12,25 @@ from tests.hostile.evidence import Evidence, collect
 from tests.integration.world import World
 from tests.support import SqlServer, User
 
-LAST = "test_zz_secrets.py"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The search for secrets comes after everything else: logs are whole then."""
-    items.sort(key=lambda item: item.path.name == LAST)
-
 
 @pytest.fixture(scope="session")
 def evidence() -> Evidence:
     return Evidence()
+
+
+@pytest.fixture(scope="session")
+def handed_in(run_folder: Path) -> Path:
+    """Where the processes of a run hand in what they learnt, a file for each file of this folder."""
+    folder = run_folder / "evidence"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def learnt(request: pytest.FixtureRequest, evidence: Evidence, handed_in: Path) -> Iterator[None]:
+    """Set up before every other fixture of the file, so taken down last: then all is learnt."""
+    yield
+    evidence.write(handed_in / request.path.stem)
 
 
 @pytest.fixture(scope="module")
