@@ -16,6 +16,7 @@ from tests.support import User
 LONG = bool(os.environ.get("LONG"))
 RESTLESS = 80 if LONG else 24
 CREATIONS = 15 if LONG else 7
+LEAST_SECONDS = 1.0
 PAUSE_SECONDS = 1.0
 """A block, and a second later an unblock: each of the two every 2 s."""
 
@@ -88,4 +89,5 @@ def test_a_creation_is_synced_within_twice_the_calm_time_however_many_block_and_
     assert set(crowd.answers) == {200}
     told = f"{median(busy):.2f} s beside {RESTLESS} who block and unblock, {calm:.2f} s in calm: {busy}"
     print(told)  # noqa: T201 (shown with -s)
-    assert median(busy) <= 2 * calm, told
+    # Where it is a matter of tenths of a second, the machine's other work decides.
+    assert median(busy) <= max(2 * calm, LEAST_SECONDS), told
