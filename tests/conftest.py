@@ -17,7 +17,14 @@ from dev.stack import ROOT, Stack, claim
 from tests.odd import odd
 from tests.support import Connection, Database, SqlServer, User, sign_up_at
 
-LONGEST = ("test_storm.py", "test_drift.py", "test_crash.py", "test_routes.py")
+LONGEST = (
+    "test_storm.py",
+    "test_fields.py",
+    "test_drift.py",
+    "test_crash.py",
+    "test_reconcile.py",
+    "test_rotation.py",
+)
 """These files come first, so that no process waits at the end for the other."""
 LAST = "test_zz_secrets.py"
 """Its search for secrets reads what all other tests wrote and needs what its own folder learnt."""
