@@ -11,7 +11,7 @@ from core.errors import KeyfundError, SettingsError
 from core.logs import configure_logs
 from core.settings import Settings, read_settings
 from core.store.payments import ChosenEvents
-from operate import migrations, uninstall
+from operate import migrations, takeover, uninstall
 from operate.adopt import adopt
 from operate.command import Commands
 from operate.database import UNINSTALLED, describe_absence
@@ -134,6 +134,7 @@ def add_commands(commands: Commands) -> None:
     older.add_argument("file", type=Path, metavar="FILE", help="the keys and who gets them")
     older.add_argument("--yes", action="store_true", help="do it")
     migrations.add_command(commands)
+    takeover.add_command(commands)
     uninstall.add_command(commands)
 
 

@@ -83,14 +83,15 @@ def read_requests(file: Path) -> list[Request | Refusal]:
     seen: set[str] = set()
     requests: list[Request | Refusal] = []
     for number, row in enumerate(rows, start=2):
-        request = _request(number, *((row[column] or "").strip() for column in COLUMNS))
+        request = make_request(number, *((row[column] or "").strip() for column in COLUMNS))
         reason = _refuse(request, seen)
         seen.add(request.key_hash)
         requests.append(request if reason is None else Refusal(request, reason))
     return requests
 
 
-def _request(line: int, key: str, account: str, name: str) -> Request:
+def make_request(line: int, key: str, account: str, name: str) -> Request:
+    """What is asked for a key, given as itself or as its hash."""
     if HASH.fullmatch(key):
         return Request(line, None, key, account, name or "Key")
     # A string that our own keys never have is kept as its hash alone.

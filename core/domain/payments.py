@@ -42,7 +42,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A checkout attempt with its frozen price. Amounts in subunits of the currency."""
+    """A checkout attempt with its frozen price. Amounts in subunits of the currency.
+
+    ``credits`` is 0 for one that was taken over; ``credited``: the balance holds what it bought.
+    """
 
     reference: str
     account_id: str
@@ -211,4 +214,4 @@ def _misfit(order: Order, verified: Verified, mode: str) -> str | None:
         return "other_amount_requested"
     if verified.amount_subunits < order.amount_subunits:
         return "underpaid"
-    return None
+    return "taken_over" if order.credits == 0 else None

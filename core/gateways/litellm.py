@@ -93,6 +93,17 @@ class LiteLLM(StateReader):
         }
         await self._wire.write(f"{self._base_url}/user/update", body)
 
+    async def put_back_user(self, user_id: str, before: ObservedUser | None) -> None:
+        """Give a user the limits of before; None: there was no such user, so nothing limits it."""
+        body = {
+            "user_id": user_id,
+            "max_budget": None if before is None else _dollars(before.budget_micros),
+            "budget_duration": None if before is None else before.budget_duration,
+            "rpm_limit": None if before is None else before.rpm_limit,
+            "tpm_limit": None if before is None else before.tpm_limit,
+        }
+        await self._wire.write(f"{self._base_url}/user/update", body)
+
     # ------------------------------------------------------------------- keys
 
     async def create_key(self, wanted: WantedKey) -> None:
@@ -149,6 +160,26 @@ class LiteLLM(StateReader):
         if found is not None:
             body["metadata"] = {**found, **wanted.marks}
         await self._wire.write(self._update_url, body)
+
+    async def put_back_key(self, before: ListedKey, now: ListedKey) -> None:
+        """Give a key the owner, limits, routes and metadata of before; its spend stays, and its end."""
+        shown = before.shown
+        body = {
+            "key": before.key_hash,
+            "user_id": shown.user_id,
+            "max_budget": _dollars(before.budget_micros),
+            "rpm_limit": shown.rpm_limit,
+            "tpm_limit": shown.tpm_limit,
+            "max_parallel_requests": shown.max_parallel,
+            "allowed_routes": list(shown.routes),
+            "models": list(shown.models),
+            "metadata": dict(shown.metadata),
+        }
+        if now.shown.budget_duration != shown.budget_duration:  # told, LiteLLM begins the period anew
+            body["budget_duration"] = shown.budget_duration
+        await self._wire.write(self._update_url, body)
+        if now.shown.blocked and not shown.blocked:
+            await self.unblock_key(before.key_hash)
 
     async def block_key(self, key_hash: str) -> None:
         await self._wire.write(f"{self._base_url}/key/block", {"key": key_hash})
@@ -333,6 +364,10 @@ def make_litellm_client(settings: Settings) -> httpx.AsyncClient:
     return make_client(
         timeout_seconds=settings.litellm_timeout_seconds, connections=2 * settings.push_concurrency + 4
     )
+
+
+def _dollars(micros: int | None) -> float | None:
+    return None if micros is None else dollars_from_micros(micros)
 
 
 def _limits(wanted: WantedKey) -> Json:

@@ -306,7 +306,7 @@ def _order(row: Json) -> Order:
         status=row["status"],
         provider_id=row["provider_id"],
         provider=Provider(row["provider"]),
-        credited=row["credited_at"] is not None,
+        credited=row["credited_at"] is not None or row["status"] == "success",
         refused=row["decided_at"] is not None and row["credited_at"] is None,
         standing=row["standing"],
         borne_fee=row["borne_fee"],

@@ -38,6 +38,7 @@
 --   drift           whether LiteLLM holds what we want
 --   administration  what administrators see and decide
 --   concerns        what waits for a person, and how everything stands
+--   takeover        balances and payments of before Keyfund
 --   grants          which role may call which function
 --
 -- Two schemas: "public" holds what PostgREST serves; "keyfund" is closed, and reached only through functions.

@@ -9,7 +9,7 @@ create table public.credit_ledger (
   user_id uuid references public.profiles (id),
   delta bigint not null check (delta <> 0),
   kind text not null constraint credit_ledger_kind_check
-    check (kind in ('signup_grant', 'purchase', 'withheld', 'usage', 'adjustment')),
+    check (kind in ('signup_grant', 'purchase', 'withheld', 'usage', 'adjustment', 'opening')),
   cause text not null,
   balance_after bigint not null,
   reason text,
@@ -17,6 +17,8 @@ create table public.credit_ledger (
   constraint credit_ledger_cause_key unique (cause)
 );
 comment on table public.credit_ledger is 'Append-only. Every credit that came or went, once per cause.';
+comment on column public.credit_ledger.kind is
+  'opening: what somebody had before their account was taken over.';
 comment on column public.credit_ledger.user_id is
   'The person of a personal account; in a team, whose doing it was. Null: nobody''s.';
 comment on constraint credit_ledger_cause_key on public.credit_ledger is
@@ -34,7 +36,7 @@ create index credit_ledger_payment_idx on public.credit_ledger (account_id, spli
   where kind in ('purchase', 'withheld');
 -- What is left: now, of the last top-up, and day by day.
 create index credit_ledger_top_ups_idx on public.credit_ledger (account_id, id)
-  where kind in ('signup_grant', 'purchase') or (kind in ('adjustment', 'withheld') and delta > 0);
+  where kind in ('signup_grant', 'purchase') or (kind in ('adjustment', 'withheld', 'opening') and delta > 0);
 
 create function keyfund.refuse_ledger_change() returns trigger
 language plpgsql set search_path = '' as $$
@@ -118,7 +120,8 @@ declare
   v_account_id uuid := keyfund.act_in(read_balance.account_id);
   v_credits bigint := coalesce(keyfund.credits_of(v_account_id), 0);
 begin
-  -- A top-up is whatever gave credits: a grant, a purchase, an adjustment upwards, withheld credits that came back.
+  -- A top-up is whatever gave credits: a grant, a purchase, an opening, an adjustment upwards, withheld credits
+  -- that came back.
   return (
     select jsonb_build_object(
       'credits', v_credits, 'after_top_up', t.balance_after, 'topped_up_at', t.created_at, 'left_percent', l.percent,
@@ -127,7 +130,8 @@ begin
     left join lateral (
       select e.balance_after, e.created_at from public.credit_ledger e
       where e.account_id = v_account_id
-        and (e.kind in ('signup_grant', 'purchase') or (e.kind in ('adjustment', 'withheld') and e.delta > 0))
+        and (e.kind in ('signup_grant', 'purchase')
+          or (e.kind in ('adjustment', 'withheld', 'opening') and e.delta > 0))
       order by e.id desc limit 1) t on true
     left join lateral (
       -- Rounded up, so that it is at most 50 exactly when no more than half is left. Still in debt: nothing is left.

@@ -15,7 +15,7 @@ create table keyfund.orders (
   package_id text not null,
   amount bigint not null constraint orders_amount_check check (amount > 0),
   currency text not null,
-  credits bigint not null constraint orders_credits_check check (credits > 0),
+  credits bigint not null constraint orders_credits_check check (credits >= 0),
   rate_id bigint references keyfund.rates (id),
   created_at timestamptz not null default now(),
   constraint orders_facts_key unique (id, account_id, user_id, provider, package_id, amount, currency, credits)
@@ -23,6 +23,8 @@ create table keyfund.orders (
 comment on table keyfund.orders is
   'What somebody ordered, frozen when they did: price, credits, and the rate at which they were sold.';
 comment on column keyfund.orders.user_id is 'The person who ordered, for the account.';
+comment on column keyfund.orders.credits is
+  '0: it was taken over, and nobody knows what it buys beyond what its account''s opening entry holds.';
 comment on column keyfund.orders.rate_id is
   'The rate that counted then: with it cost, fee and margin are known. Null: there was none.';
 comment on constraint orders_facts_key on keyfund.orders is
@@ -50,10 +52,10 @@ create table public.transactions (
   provider text not null,
   package_id text not null,
   reference text not null constraint transactions_reference_key unique
-    constraint transactions_reference_check check (reference ~ '^[A-Za-z0-9.=-]{1,100}$'),
+    constraint transactions_reference_check check (reference ~ '^[A-Za-z0-9._=-]{1,100}$'),
   amount bigint not null check (amount > 0),
   currency text not null,
-  credits bigint not null check (credits > 0),
+  credits bigint not null check (credits >= 0),
   status text not null default 'pending' constraint transactions_status_check
     check (status in ('pending', 'success', 'failed', 'abandoned', 'needs_review', 'reversed')),
   review_reason text,
@@ -92,7 +94,7 @@ create table public.transactions (
       >= case when paid_currency = currency then least(amount, paid_amount) else paid_amount end)
       then 'refund_under_way'
     when status = 'needs_review' then 'under_review'
-    when credited_at is not null then 'credited'
+    when credited_at is not null or status = 'success' then 'credited'
     when decided_at is not null then 'declined'
     else status end) stored,
   constraint transactions_provider_id_key unique (provider, provider_id),
@@ -108,6 +110,8 @@ comment on column public.transactions.user_id is 'The person who ordered.';
 comment on column public.transactions.order_id is
   'Attempts of one order share it; each paid one is credited as a purchase of its own.';
 comment on column public.transactions.amount is 'Price in subunits of the currency.';
+comment on column public.transactions.credits is
+  'What the order buys. 0: it was taken over; the account''s opening entry holds what was bought until then.';
 comment on column public.transactions.status is
   'Only success is final: a failed or abandoned one that turns out paid is credited, at any age.';
 comment on column public.transactions.provider is 'Who is paid: paystack.';
@@ -304,7 +308,8 @@ begin
     perform keyfund.refuse('payment_refused');
   end if;
   -- The caller has judged this already; money is not given on one opinion.
-  if p_currency is distinct from v_payment.currency or coalesce(p_paid_amount, 0) < v_payment.amount then
+  if v_payment.credits = 0 or p_currency is distinct from v_payment.currency
+      or coalesce(p_paid_amount, 0) < v_payment.amount then
     perform keyfund.refuse('payment_does_not_fit');
   end if;
   v_entry := keyfund.append_entry(v_payment.account_id, v_payment.credits, 'purchase',

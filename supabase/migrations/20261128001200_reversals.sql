@@ -193,7 +193,8 @@ comment on function public.was_payment_heard_of(text, boolean) is
 create function public.list_uncredited(p_references text[]) returns jsonb
 language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(reference), '[]') from public.transactions
-  where reference = any(p_references) and credited_at is null and status <> 'needs_review' and decided_at is null;
+  where reference = any(p_references) and credited_at is null and status not in ('success', 'needs_review')
+    and decided_at is null;
 $$;
 comment on function public.list_uncredited(text[]) is
   'Those of our references that their provider says are paid, and that nobody has credited or decided about.';

@@ -117,10 +117,12 @@ language sql stable security definer set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'reference', t.reference, 'status', t.status, 'currency', t.paid_currency, 'paid_amount', t.paid_amount,
     'refunded_amount', t.refunded_amount, 'disputed_amount', keyfund.disputed_amount(t))), '[]')
-  from public.transactions t where t.reference = any(p_references);
+  from public.transactions t where t.reference = any(p_references)
+    and not (t.credits = 0 and t.paid_amount is null and t.status in ('success', 'reversed')); -- final before Keyfund
 $$;
 comment on function public.read_payments(text[]) is
-  'What we hold of these payments; references that are not ours are left out.';
+  'What we hold of these payments; left out are references that are not ours, and those that were taken over as '
+  'paid: what was paid for them we were never told.';
 
 create function public.list_paid(
   p_provider text, p_after text, p_limit integer, p_from timestamptz, p_until timestamptz

@@ -272,7 +272,11 @@ begin
   if v_payment.id is null or v_payment.status <> 'needs_review' then
     perform keyfund.refuse('nothing_to_decide');
   end if;
-  if decide_review.accept then
+  if decide_review.accept and v_payment.credits = 0 then
+    -- Taken over: it is in the opening entry, or the administrator gives what it lacks with adjust_credits().
+    update public.transactions set status = 'success', review_reason = null
+    where id = v_payment.id returning * into v_payment;
+  elsif decide_review.accept then
     if v_payment.borne_fee is null and keyfund.lost_amount(v_payment) > 0 then
       perform keyfund.refuse('fee_unknown');
     end if;

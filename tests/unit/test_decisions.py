@@ -197,6 +197,12 @@ def test_money_that_does_not_fit_its_order_is_reviewed(change: dict[str, object]
     assert verdict.reason == reason
 
 
+def test_what_nobody_knows_the_credits_of_waits_for_a_person() -> None:
+    assert judge(replace(ORDER, credits=0), PAID, "test") == Review(
+        "taken_over", 5_612_903_388, 500_000, "NGN", 0
+    )
+
+
 FEES = [
     # (paid, requested, fees) and the fee that the buyer bore: as the buyer, by the numbers, as the merchant
     ((500_000, 500_000, 17_500), (0, 0, 0)),

@@ -113,7 +113,7 @@ export interface Receipt {
 export interface LedgerEntry {
   id: number;
   delta: number;
-  kind: "signup_grant" | "purchase" | "withheld" | "usage" | "adjustment";
+  kind: "signup_grant" | "purchase" | "withheld" | "usage" | "adjustment" | "opening";
   reason: string | null;
   balance_after: number;
   created_at: string;

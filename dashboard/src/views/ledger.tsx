@@ -10,6 +10,7 @@ const KINDS: Record<LedgerEntry["kind"], string> = {
   withheld: "Refund or dispute",
   usage: "Usage",
   adjustment: "Adjustment",
+  opening: "Opening balance",
 };
 const PAGE = 10;
 
