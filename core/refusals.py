@@ -1,7 +1,7 @@
 """Every way to say no over HTTP: a code, a status, a sentence. Codes never change; clients may match them.
 
 What the database says is here, too, in the same words (``keyfund.refusals``; a test compares them), so that
-one table tells the service, its OpenAPI description and whoever reads them what there is.
+the service and its OpenAPI description know every refusal from one table.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,9 @@ DATABASE = {
     "not_signed_in": Refusal(401, "Sign in first."),
     "account_deleted": Refusal(403, "This account does not exist any more."),
     "account_suspended": Refusal(403, "This account is suspended. Ask the people who run this service."),
-    "holder_suspended": Refusal(403, "Whoever holds this key is suspended. It works once they are back."),
+    "holder_suspended": Refusal(
+        403, "The person who holds this key is suspended. It works again once they are back."
+    ),
     "blocked_by_administrator": Refusal(
         403, "An administrator blocked this key; only an administrator can unblock it."
     ),

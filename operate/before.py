@@ -76,8 +76,8 @@ alter table keyfund_before.takeover enable row level security;
 revoke all on keyfund_before.takeover from public, anon, authenticated, service_role;
 """
 
-# Only its table's owner may drop a trigger, and Supabase Auth owns auth.users. Whoever owns a trigger's
-# function may drop that, and the trigger with it.
+# Only its table's owner may drop a trigger, and Supabase Auth owns auth.users. The owner of a trigger's
+# function may drop the function, and the trigger goes with it.
 UNHOOK = """\
 create function keyfund_before.unhook() returns trigger language plpgsql set search_path = '' as $$
 begin

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from core.settings import Settings, read_settings
 from operate import held, history
 from operate.back import confirm, go_back
 from operate.before import ASIDE, Move, Takeover, find_takeover, keep_litellm, list_leaning, plan_move
-from operate.command import Commands
+from operate.command import Commands, add_database
 from operate.frame import HEAD, NO_WAITING, release
 from operate.installation import Connection, find_schema
 from operate.migrations import Migration, Project, read_database, read_folder, shipped
@@ -65,12 +64,7 @@ def add_command(commands: Commands) -> None:
         "balances, keys and payments, all in one transaction. Only shows, unless told to do it. Exit "
         "status: 0 shown or done, 1 something is in the way, 2 LiteLLM or the database could not be asked.",
     )
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        default=os.environ.get("DATABASE_URL"),
-        help="the project's database, as the role postgres (default: DATABASE_URL in the environment)",
-    )
+    add_database(parser)
     parser.add_argument(
         "--schema",
         metavar="NAME",

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from core.errors import KeyfundError, RefusedError
 from core.gateways.litellm import LiteLLM, make_litellm_client
 from core.settings import read_settings
 from core.shipped import MIGRATIONS
-from operate.command import Commands
+from operate.command import Commands, add_database
 from operate.export import export
 from operate.installation import Connection, Installation, count_rows, drop, find_installation, lock
 
@@ -49,12 +48,7 @@ def add_command(commands: Commands) -> None:
         "worker first. Only shows, unless told to do it. Exit status: 0 shown or done, 1 something is in the "
         "way, 2 LiteLLM or the database could not be asked.",
     )
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        default=os.environ.get("DATABASE_URL"),
-        help="the project's database, as the role postgres (default: DATABASE_URL in the environment)",
-    )
+    add_database(parser)
     parser.add_argument(
         "--export",
         type=Path,

@@ -52,7 +52,7 @@ insert into keyfund.refusals (code, status, sentence) values
   ('not_signed_in', 401, 'Sign in first.'),
   ('account_deleted', 403, 'This account does not exist any more.'),
   ('account_suspended', 403, 'This account is suspended. Ask the people who run this service.'),
-  ('holder_suspended', 403, 'Whoever holds this key is suspended. It works once they are back.'),
+  ('holder_suspended', 403, 'The person who holds this key is suspended. It works again once they are back.'),
   ('blocked_by_administrator', 403, 'An administrator blocked this key; only an administrator can unblock it.'),
   ('role_too_low', 403, 'Your role in the team does not allow this.'),
   ('key_of_another', 403, 'Only the person who holds a key gets a new string for it.'),
