@@ -19,6 +19,7 @@ def test_a_call_is_shown_by_model_and_key_and_taken_home_as_csv(
     until(
         lambda: world.api(user, "GET", "/api/analytics/usage").json()["total"]["requests"] == 1,
         what="LiteLLM tells of the call",
+        seconds=150,  # on a busy machine one reading of usage may be missed
     )
     visitor.sign_in(user)
     visitor.go("Usage")

@@ -57,6 +57,7 @@ def spend_with_two_keys(world: World, user: User) -> list[Json]:
     until(
         lambda: sum(row[0] for row in by_litellm(world, user).values()) == 5,
         what="LiteLLM has the five calls",
+        seconds=150,
     )
     return keys
 
